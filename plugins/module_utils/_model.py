@@ -107,7 +107,10 @@ class Done:
 
 @dataclass(frozen=True)
 class Waiting:
-    """Not there yet. why: one line, what is true now and what is missing. needs: evidence to fetch before judging again."""
+    """Not there yet.
+
+    why: one line, what is true now and what is missing. needs: evidence to fetch before judging again.
+    """
 
     why: str
     needs: frozenset[Need] = frozenset()
@@ -132,6 +135,9 @@ Verdict = Union[Done, Waiting, Failed]
 
 @dataclass(frozen=True)
 class History:
-    """What the judge remembers between snapshots: since when (monotonic seconds) each sign has been there without a break."""
+    """What the judge remembers between snapshots.
+
+    since: from when (monotonic seconds) each sign has been there without a break.
+    """
 
     since: Mapping[str, float] = field(default_factory=dict)

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Argument specifications as values: the shared parts (authentication, waiting) and each module's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Spec = dict[str, dict[str, Any]]
+
+AUTH: Spec = {
+    "kubeconfig": {"type": "raw"},
+    "context": {"type": "str"},
+    "host": {"type": "str"},
+    "api_key": {"type": "str", "no_log": True},
+    "username": {"type": "str"},
+    "password": {"type": "str", "no_log": True},
+    "validate_certs": {"type": "bool", "aliases": ["verify_ssl"]},
+    "ca_cert": {"type": "path", "aliases": ["ssl_ca_cert"]},
+    "client_cert": {"type": "path", "aliases": ["cert_file"]},
+    "client_key": {"type": "path", "aliases": ["key_file"], "no_log": False},
+    "proxy": {"type": "str"},
+    "no_proxy": {"type": "str"},
+    "proxy_headers": {
+        "type": "dict",
+        "options": {
+            "proxy_basic_auth": {"type": "str", "no_log": True},
+            "basic_auth": {"type": "str", "no_log": True},
+            "user_agent": {"type": "str"},
+        },
+    },
+    "persist_config": {"type": "bool"},
+    "impersonate_user": {"type": "str"},
+    "impersonate_groups": {"type": "list", "elements": "str"},
+}
+
+WAIT: Spec = {
+    "wait": {"type": "bool", "default": True},
+    "wait_timeout": {"type": "int", "default": 300},
+}
+
+PLATFORM: Spec = {"platform": {"type": "str", "choices": ["alauda", "openshift"], "default": "alauda"}}
+
+_RESOURCES: dict[str, Any] = {
+    "type": "dict",
+    "options": {"requests": {"type": "dict"}, "limits": {"type": "dict"}},
+}
+
+
+def _secret(**more: Any) -> dict[str, Any]:
+    return {"type": "str", "no_log": True, **more}
+
+
+STORAGE: Spec = {
+    "backend": {
+        "type": "str",
+        "required": True,
+        "choices": ["emptydir", "pvc", "s3", "swift", "gcs", "ibmcos", "azure"],
+    },
+    "pvc": {
+        "type": "dict",
+        "options": {
+            "claim": {"type": "str", "default": "image-registry"},
+            "create": {"type": "bool", "default": False},
+            "size": {"type": "str"},
+            "storage_class": {"type": "str"},
+            "access_modes": {
+                "type": "list",
+                "elements": "str",
+                "choices": ["ReadWriteOnce", "ReadWriteMany"],
+            },
+            "expand": {"type": "bool", "default": False},
+        },
+    },
+    "s3": {
+        "type": "dict",
+        "options": {
+            "bucket": {"type": "str", "required": True},
+            "region": {"type": "str"},
+            "region_endpoint": {"type": "str"},
+            "trusted_ca": {
+                "type": "dict",
+                "options": {"name": {"type": "str", "required": True}, "pem": {"type": "str"}},
+            },
+            "virtual_hosted_style": {"type": "bool"},
+            "encrypt": {"type": "bool"},
+            "key_id": {"type": "str", "no_log": False},
+            "chunk_size_mib": {"type": "int"},
+            "access_key": _secret(),
+            "secret_key": _secret(),
+            "credentials_secret": {"type": "str", "no_log": False},
+        },
+        "mutually_exclusive": [("access_key", "credentials_secret"), ("secret_key", "credentials_secret")],
+        "required_together": [("access_key", "secret_key")],
+    },
+    "swift": {
+        "type": "dict",
+        "options": {
+            "container": {"type": "str", "required": True},
+            "auth_url": {"type": "str"},
+            "auth_version": {"type": "str"},
+            "domain": {"type": "str"},
+            "domain_id": {"type": "str"},
+            "tenant": {"type": "str"},
+            "tenant_id": {"type": "str"},
+            "region_name": {"type": "str"},
+            "username": _secret(),
+            "password": _secret(),
+            "application_credential_id": _secret(),
+            "application_credential_name": _secret(),
+            "application_credential_secret": _secret(),
+            "token_id": _secret(),
+        },
+        "required_together": [
+            ("username", "password"),
+            ("application_credential_id", "application_credential_name", "application_credential_secret"),
+        ],
+    },
+    "gcs": {
+        "type": "dict",
+        "options": {
+            "bucket": {"type": "str", "required": True},
+            "region": {"type": "str"},
+            "project_id": {"type": "str"},
+            "key_id": {"type": "str", "no_log": False},
+            "keyfile": _secret(),
+        },
+    },
+    "ibmcos": {
+        "type": "dict",
+        "options": {
+            "bucket": {"type": "str", "required": True},
+            "location": {"type": "str"},
+            "resource_group_name": {"type": "str"},
+            "resource_key_crn": {"type": "str", "no_log": False},
+            "service_instance_crn": {"type": "str"},
+            "iam_api_key": _secret(),
+        },
+    },
+    "azure": {
+        "type": "dict",
+        "options": {
+            "account_name": {"type": "str", "required": True},
+            "container": {"type": "str", "required": True},
+            "cloud_name": {"type": "str"},
+            "network_access": {
+                "type": "dict",
+                "options": {
+                    "type": {"type": "str", "choices": ["External", "Internal"], "required": True},
+                    "network_resource_group_name": {"type": "str"},
+                    "vnet_name": {"type": "str"},
+                    "subnet_name": {"type": "str"},
+                    "private_endpoint_name": {"type": "str"},
+                },
+            },
+            "account_key": _secret(),
+        },
+    },
+    "management_state": {"type": "str", "choices": ["Managed", "Unmanaged"], "default": "Managed"},
+    "storage_management_state": {"type": "str", "choices": ["Managed", "Unmanaged"], "default": "Unmanaged"},
+    "replicas": {"type": "int"},
+    "resources": _RESOURCES,
+    "rollout_strategy": {"type": "str", "choices": ["RollingUpdate", "Recreate"]},
+    "disable_redirect": {"type": "bool"},
+    "on_backend_change": {"type": "str", "choices": ["fail", "allow"], "default": "fail"},
+    "probe": {"type": "str", "choices": ["auto", "require", "skip"], "default": "auto"},
+}
+
+STORAGE_REQUIRED_IF: Sequence[tuple[str, str, tuple[str, ...]]] = [
+    ("backend", "s3", ("s3",)),
+    ("backend", "swift", ("swift",)),
+    ("backend", "gcs", ("gcs",)),
+    ("backend", "ibmcos", ("ibmcos",)),
+    ("backend", "azure", ("azure",)),
+]
+
+
+def merged(*specs: Mapping[str, dict[str, Any]]) -> Spec:
+    """One argument spec out of several; a name may be given once only. Raises ValueError on a clash."""
+    result: Spec = {}
+    for spec in specs:
+        clash = result.keys() & spec.keys()
+        if clash:
+            raise ValueError(f"options defined twice: {sorted(clash)}")
+        result.update(spec)
+    return result

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Small pure helpers for Kubernetes objects and paths that every room may use."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+JSON = Mapping[str, Any]
+
+
+def namespaced(namespace: str, resource: str, name: str = "", api: str = "/api/v1") -> str:
+    """Path of a namespaced object or, without a name, of its collection."""
+    path = f"{api}/namespaces/{quote(namespace, safe='')}/{resource}"
+    return f"{path}/{quote(name, safe='')}" if name else path
+
+
+def secret_text(secret: JSON, key: str) -> str | None:
+    """A value of a Secret as text; None when the key is missing or not text."""
+    raw = (secret.get("data") or {}).get(key)
+    if raw is None:
+        return None
+    try:
+        return base64.b64decode(raw, validate=True).decode()
+    except ValueError:
+        return None

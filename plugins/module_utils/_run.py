@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Between Ansible and the flow: parameters in, exit_json/fail_json out. Every module is one call of this."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ansible_collections.alauda.image_registry.plugins.module_utils import _storage
+from ansible_collections.alauda.image_registry.plugins.module_utils._client import (
+    ApiError,
+    Client,
+    ClientError,
+    kubeconfig_secrets,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._model import JSON
+from ansible_collections.alauda.image_registry.plugins.module_utils._platform import PLATFORMS, Platform
+from ansible_collections.alauda.image_registry.plugins.module_utils._reconcile import (
+    Options,
+    Refused,
+    Result,
+    reconcile,
+)
+
+
+class Module(Protocol):
+    """What is used of AnsibleModule."""
+
+    params: dict[str, Any]
+    check_mode: bool
+    no_log_values: set[str]
+
+    def exit_json(self, **values: Any) -> None: ...
+
+    def fail_json(self, msg: str, **values: Any) -> None: ...
+
+    def warn(self, warning: str) -> None: ...
+
+
+Work = Callable[[Client, Platform, JSON, Options], Result]
+
+
+def storage(client: Client, platform: Platform, params: JSON, options: Options) -> Result:
+    """registry_storage."""
+    want = _storage.intent(params, platform)
+    return reconcile(
+        client, platform, lambda seen: _storage.needs(want, seen), lambda seen: _storage.plan(want, seen), options
+    )
+
+
+def run(module: Module, work: Work) -> None:
+    """Do the work of one task and end the module; every failure is a message for people, never a traceback."""
+    params = module.params
+    module.no_log_values.update(kubeconfig_secrets(params))
+    options = Options(
+        check_mode=module.check_mode, wait=bool(params["wait"]), wait_timeout=float(params["wait_timeout"])
+    )
+    try:
+        client = Client(params)
+        try:
+            result = work(client, PLATFORMS[params["platform"]], params, options)
+        finally:
+            client.close()
+    except (Refused, ApiError, ClientError) as error:
+        module.fail_json(msg=str(error), changed=False)
+        return
+    for warning in result.warnings:
+        module.warn(warning)
+    if result.failure is not None:
+        module.fail_json(msg=result.failure, changed=result.changed, **result.values)
+    else:
+        module.exit_json(changed=result.changed, **result.values)

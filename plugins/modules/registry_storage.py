@@ -1,0 +1,475 @@
+#!/usr/bin/python
+# Copyright: Contributors to the alauda.image_registry project
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: registry_storage
+short_description: Configure where Registry v2 keeps its images, and prove that it works
+version_added: 0.1.0
+description:
+  - Sets the storage backend of the image registry of Alauda Container Platform in C(Config/cluster) with one merge
+    patch that
+    holds only what differs, and nulls every other backend in the same patch.
+  - Refuses what is known to fail before anything is written, and names every finding at once.
+  - Waits for the effect and reports success only when the operator accepted the backend, the rollout of exactly this
+    configuration
+    is complete, old Pods are gone and the registry reaches its storage. A refused change is reported with the
+    operator's own reason.
+  - A task that has nothing to change still verifies. A registry whose storage broke later makes it fail.
+options:
+  backend:
+    description:
+      - Where images are kept.
+      - V(emptydir) loses all images when the Pod is recreated and is for development only.
+    type: str
+    required: true
+    choices: [emptydir, pvc, s3, swift, gcs, ibmcos, azure]
+  pvc:
+    description: The claim, for O(backend=pvc).
+    type: dict
+    suboptions:
+      claim:
+        description: Name of the PersistentVolumeClaim in the registry's namespace.
+        type: str
+        default: image-registry
+      create:
+        description:
+          - Create the claim when it does not exist.
+          - An existing claim is never modified (but see O(pvc.expand)) and never deleted; differences are reported
+            as warnings.
+        type: bool
+        default: false
+      size:
+        description: Requested size as a Kubernetes quantity, for example V(100Gi). Needed to create a claim.
+          Compared by value.
+        type: str
+      storage_class:
+        description: StorageClass of a new claim. Without it the cluster's default is used; it is refused when there
+          is none.
+        type: str
+      access_modes:
+        description:
+          - Access modes of a new claim, V(ReadWriteOnce) when not given.
+          - A claim without V(ReadWriteMany) allows one replica only and implies O(rollout_strategy=Recreate).
+        type: list
+        elements: str
+        choices: [ReadWriteOnce, ReadWriteMany]
+      expand:
+        description: Grow an existing claim to O(pvc.size) where its StorageClass allows expansion.
+        type: bool
+        default: false
+  s3:
+    description: The bucket, for O(backend=s3).
+    type: dict
+    suboptions:
+      bucket:
+        description:
+          - Name of an existing bucket.
+          - The operator tries to create a bucket that it cannot see, so that a misspelt name may produce an empty
+            new one.
+        type: str
+        required: true
+      region:
+        description: Region of the bucket. Needed unless the Config already has one; S3-compatible services often
+          want V(us-east-1).
+        type: str
+      region_endpoint:
+        description: URL of an S3-compatible service with its scheme and without the bucket, for example
+          V(https://s3.example.com).
+        type: str
+      trusted_ca:
+        description: CA of the endpoint. When set, the operator trusts only this bundle.
+        type: dict
+        suboptions:
+          name:
+            description: ConfigMap with the key C(ca-bundle.crt) in the registry's namespace.
+            type: str
+            required: true
+          pem:
+            description: Certificates in PEM form. When given, the ConfigMap is created or its key updated.
+            type: str
+      virtual_hosted_style:
+        description: Address the bucket as part of the host name instead of the path.
+        type: bool
+      encrypt:
+        description: Ask the service to encrypt objects.
+        type: bool
+      key_id:
+        description: Key for server side encryption.
+        type: str
+      chunk_size_mib:
+        description: Size of upload parts in MiB, from 5 to 5120.
+        type: int
+      access_key:
+        description:
+          - Access key ID. Written with O(s3.secret_key) to the Secret C(image-registry-private-configuration-user),
+            other keys of
+            which are kept.
+          - Without credentials in the task the existing Secret is used and checked.
+        type: str
+      secret_key:
+        description: Secret access key.
+        type: str
+      credentials_secret:
+        description:
+          - An existing Secret in the registry's namespace with the keys C(REGISTRY_STORAGE_S3_ACCESSKEY) and
+            C(REGISTRY_STORAGE_S3_SECRETKEY), or C(AWS_ACCESS_KEY_ID) and C(AWS_SECRET_ACCESS_KEY). The operator
+            reads one fixed
+            Secret only, so the values are copied into C(image-registry-private-configuration-user).
+        type: str
+  swift:
+    description: The container, for O(backend=swift).
+    type: dict
+    suboptions:
+      container:
+        description: Name of the container.
+        type: str
+        required: true
+      auth_url:
+        description: URL of the identity service.
+        type: str
+      auth_version:
+        description: Version of the identity API.
+        type: str
+      domain:
+        description: Domain name.
+        type: str
+      domain_id:
+        description: Domain ID.
+        type: str
+      tenant:
+        description: Project name.
+        type: str
+      tenant_id:
+        description: Project ID.
+        type: str
+      region_name:
+        description: Region of the container.
+        type: str
+      username:
+        description: User name, with O(swift.password). All credentials go to the Secret
+          C(image-registry-private-configuration-user).
+        type: str
+      password:
+        description: Password.
+        type: str
+      application_credential_id:
+        description: ID of an application credential, together with its name and secret.
+        type: str
+      application_credential_name:
+        description: Name of the application credential.
+        type: str
+      application_credential_secret:
+        description: Secret of the application credential.
+        type: str
+      token_id:
+        description: A token instead of the other credentials.
+        type: str
+  gcs:
+    description: The bucket, for O(backend=gcs).
+    type: dict
+    suboptions:
+      bucket:
+        description: Name of the bucket.
+        type: str
+        required: true
+      region:
+        description: Region of the bucket.
+        type: str
+      project_id:
+        description: Project the bucket belongs to.
+        type: str
+      key_id:
+        description: Key for encryption.
+        type: str
+      keyfile:
+        description: Content of the service account's key file (JSON). Written to the Secret
+          C(image-registry-private-configuration-user).
+        type: str
+  ibmcos:
+    description: The bucket, for O(backend=ibmcos).
+    type: dict
+    suboptions:
+      bucket:
+        description: Name of the bucket.
+        type: str
+        required: true
+      location:
+        description: Location of the bucket.
+        type: str
+      resource_group_name:
+        description: Resource group.
+        type: str
+      resource_key_crn:
+        description: CRN of the resource key.
+        type: str
+      service_instance_crn:
+        description: CRN of the service instance.
+        type: str
+      iam_api_key:
+        description: IAM API key. Written to the Secret C(image-registry-private-configuration-user).
+        type: str
+  azure:
+    description: The container, for O(backend=azure).
+    type: dict
+    suboptions:
+      account_name:
+        description: Name of the storage account.
+        type: str
+        required: true
+      container:
+        description: Name of the container.
+        type: str
+        required: true
+      cloud_name:
+        description: Name of the Azure cloud.
+        type: str
+      network_access:
+        description: How the storage account is reached.
+        type: dict
+        suboptions:
+          type:
+            description: V(Internal) creates a private endpoint.
+            type: str
+            required: true
+            choices: [External, Internal]
+          network_resource_group_name:
+            description: Resource group of the network, for V(Internal).
+            type: str
+          vnet_name:
+            description: Name of the virtual network, for V(Internal).
+            type: str
+          subnet_name:
+            description: Name of the subnet, for V(Internal).
+            type: str
+          private_endpoint_name:
+            description: Name of the private endpoint, for V(Internal).
+            type: str
+      account_key:
+        description: Key of the storage account. Written to the Secret C(image-registry-private-configuration-user).
+        type: str
+  management_state:
+    description:
+      - Whether the operator manages the registry. There is no default on the platform, and without V(Managed)
+        nothing runs.
+      - With V(Unmanaged) the values are stored and nothing applies or verifies them.
+    type: str
+    choices: [Managed, Unmanaged]
+    default: Managed
+  storage_management_state:
+    description:
+      - Who owns the storage. Always sent, because the operator otherwise keeps the value of an earlier backend.
+      - With V(Managed) the operator changes settings of the bucket, and deletes the claim or empties the bucket when
+        the registry is
+        removed.
+    type: str
+    choices: [Managed, Unmanaged]
+    default: Unmanaged
+  replicas:
+    description: Number of registry Pods, at least 1. More than one needs storage that several Pods can write to.
+    type: int
+  resources:
+    description: CPU and memory of the container C(registry). Replaces the present value as a whole. Quantities are
+      compared by value.
+    type: dict
+    suboptions:
+      requests:
+        description: Requested amounts by resource name, for example C(cpu) and C(memory).
+        type: dict
+      limits:
+        description: Limits.
+        type: dict
+  rollout_strategy:
+    description: How Pods are replaced. V(Recreate) is implied for a ReadWriteOnce claim, V(RollingUpdate) is refused
+      with one.
+    type: str
+    choices: [RollingUpdate, Recreate]
+  disable_redirect:
+    description: Serve all content through the registry, for clients that cannot reach the object storage.
+    type: bool
+  on_backend_change:
+    description:
+      - What to do when the registry's images are in a claim or bucket that the task would leave. Nothing is ever
+        copied or deleted.
+      - V(fail) refuses and names the place; V(allow) goes on and returns it in RV(left_behind).
+    type: str
+    choices: [fail, allow]
+    default: fail
+  probe:
+    description:
+      - Whether the registry itself is asked, through the API server's proxy, if it reaches its storage.
+      - V(auto) warns where the account is not allowed to use the proxy, V(require) fails there, V(skip) does not ask.
+    type: str
+    choices: [auto, require, skip]
+    default: auto
+extends_documentation_fragment:
+  - alauda.image_registry.auth
+  - alauda.image_registry.wait
+  - alauda.image_registry.platform
+  - alauda.image_registry.attributes
+notes:
+  - "Required permissions: C(get), C(patch) on C(configs.imageregistry.operator.alauda.io); in the registry's
+    namespace C(list), C(watch)
+    on Deployments and Pods, C(get) on C(pods/proxy), C(services/proxy), C(pods/log); C(get), C(list), C(watch),
+    C(create) on
+    PersistentVolumeClaims, C(get), C(create), C(patch) on Secrets and ConfigMaps, as far as the options use them;
+    C(list) on
+    StorageClasses to create a claim; C(list), C(watch) on C(configs.imageregistry.operator.alauda.io) to wait."
+seealso:
+  - name: Setting Up and Configuring the Registry
+    description: The vendor's page whose storage recipes this module replaces.
+    link: https://docs.alauda.io/container_platform/
+author:
+  - The alauda.image_registry contributors (@alauda)
+"""
+
+EXAMPLES = r"""
+- name: Development storage, images are lost with the Pod
+  alauda.image_registry.registry_storage:
+    backend: emptydir
+    replicas: 1
+    resources:
+      requests: {cpu: 500m, memory: 500Mi}
+      limits: {cpu: 500m, memory: 500Mi}
+
+- name: A claim that several Pods can write to, created when it is not there
+  alauda.image_registry.registry_storage:
+    backend: pvc
+    pvc:
+      claim: image-registry
+      create: true
+      size: 100Gi
+      storage_class: fast
+      access_modes: [ReadWriteMany]
+    replicas: 2
+
+- name: A ReadWriteOnce claim, one replica, Recreate is implied
+  alauda.image_registry.registry_storage:
+    backend: pvc
+    pvc:
+      claim: image-registry
+    replicas: 1
+
+- name: S3-compatible storage with a private CA, all content served by the registry
+  alauda.image_registry.registry_storage:
+    backend: s3
+    s3:
+      bucket: images
+      region: us-east-1
+      region_endpoint: https://s3.example.com
+      trusted_ca:
+        name: s3-ca
+      access_key: "{{ vault_s3_access_key }}"
+      secret_key: "{{ vault_s3_secret_key }}"
+    replicas: 2
+    disable_redirect: true
+    rollout_strategy: RollingUpdate
+    wait_timeout: 300
+
+- name: Move on to another bucket after the data was copied
+  alauda.image_registry.registry_storage:
+    backend: s3
+    s3:
+      bucket: images-2
+      region: us-east-1
+    on_backend_change: allow
+"""
+
+RETURN = r"""
+patch:
+  description: The merge patch that was (or in check mode would be) sent to C(Config/cluster); empty when nothing
+    differs.
+  returned: success
+  type: dict
+written:
+  description: The objects that were written, in order. In check mode those that would be.
+  returned: success
+  type: list
+  elements: dict
+left_behind:
+  description: Places with images that the registry no longer uses. Nothing there was touched.
+  returned: success
+  type: list
+  elements: str
+config:
+  description: C(Config/cluster) as last seen, without C(spec.httpSecret).
+  returned: success
+  type: dict
+verification:
+  description: What was proven, and how.
+  returned: success
+  type: dict
+  contains:
+    verdict:
+      description: V(done), V(failed) or V(not verified).
+      type: str
+    summary:
+      description: One line on what is true now, or what is missing.
+      type: str
+    seconds:
+      description: How long the verification took.
+      type: float
+    reason:
+      description: Reason code of a failure, from the operator or from Kubernetes.
+      type: str
+    quoted:
+      description: What the cluster said, word for word.
+      type: str
+    remedy:
+      description: What to do about a failure.
+      type: str
+    conditions:
+      description: Conditions of C(Config/cluster) by type.
+      type: dict
+    observed_generation:
+      description: The generation of C(Config/cluster) that the operator has looked at.
+      type: int
+    rollout:
+      description: Generation, replicas, updated and available Pods of the registry's Deployment.
+      type: dict
+    probes:
+      description: Answers of the registry, one for each Pod (or one for the Service when nothing had changed).
+      type: list
+      elements: dict
+    log:
+      description: Lines of the registry's log that name a storage problem, redacted.
+      type: list
+      elements: dict
+    events:
+      description: Recent warning events of the registry's Pods and claim, after a timeout.
+      type: list
+      elements: str
+    timeline:
+      description: Each change of state that was seen, with seconds since the start of the wait.
+      type: list
+      elements: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.alauda.image_registry.plugins.module_utils._argspec import (
+    AUTH,
+    PLATFORM,
+    STORAGE,
+    STORAGE_REQUIRED_IF,
+    WAIT,
+    merged,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._run import run, storage
+
+
+def main() -> None:
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec=merged(AUTH, WAIT, PLATFORM, STORAGE),
+        required_if=STORAGE_REQUIRED_IF,
+        supports_check_mode=True,
+    )
+    run(module, storage)
+
+
+if __name__ == "__main__":
+    main()
