@@ -442,6 +442,8 @@ def plan(want: Intent, seen: Readings) -> Plan:
             "fail with "
             "'manifest unknown'. Move the data first, then say on_backend_change: allow."
         )
+    if findings:
+        return Plan(findings=tuple(findings), warnings=tuple(warnings))
     patch = diff(spec, live)
     writes = [*claim_writes, *ca_writes, *secret_writes]
     if patch:
@@ -475,7 +477,6 @@ def plan(want: Intent, seen: Readings) -> Plan:
             "applies them."
         )
     return Plan(
-        findings=tuple(findings),
         warnings=tuple(warnings),
         writes=tuple(writes),
         goal=goal,

@@ -1,0 +1,396 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""registry_storage's decisions: what is refused (all findings at once), what is patched, what must then be true."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+
+from ansible_collections.alauda.image_registry.plugins.module_utils import _storage
+from ansible_collections.alauda.image_registry.plugins.module_utils._argspec import STORAGE, WAIT
+from ansible_collections.alauda.image_registry.plugins.module_utils._plan import Denied, Plan, Reading
+from ansible_collections.alauda.image_registry.plugins.module_utils._platform import ALAUDA
+
+PEM = f"-----BEGIN CERTIFICATE-----\n{base64.b64encode(bytes(range(120))).decode()}\n-----END CERTIFICATE-----\n"
+OPERATOR: dict[str, Any] = {
+    "metadata": {"name": "cluster-image-registry-operator"},
+    "spec": {"replicas": 1},
+    "status": {"availableReplicas": 1},
+}
+REGISTRY: dict[str, Any] = {"metadata": {"name": "image-registry", "generation": 7}}
+CREDENTIALS = {"REGISTRY_STORAGE_S3_ACCESSKEY": "AKIDEXAMPLE", "REGISTRY_STORAGE_S3_SECRETKEY": "wJalrXUtnFEMI"}
+
+
+def params(**given: Any) -> dict[str, Any]:
+    """Parameters as Ansible hands them over: every option present, unset ones None, defaults filled in."""
+
+    def filled(spec: dict[str, dict[str, Any]], values: dict[str, Any]) -> dict[str, Any]:
+        result = {}
+        for name, option in spec.items():
+            value = values.get(name, option.get("default"))
+            if isinstance(value, dict) and "options" in option:
+                value = filled(option["options"], value)
+            result[name] = value
+        return result
+
+    return filled({**STORAGE, **WAIT}, given)
+
+
+def config(storage: dict[str, Any], status: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
+    """A Config as it stands; status.storage follows the spec unless given."""
+    return {
+        "metadata": {"name": "cluster", "generation": 4},
+        "spec": {
+            "managementState": "Managed",
+            "replicas": 1,
+            "rolloutStrategy": "RollingUpdate",
+            "storage": storage,
+            **spec,
+        },
+        "status": {"storage": storage if status is None else status},
+    }
+
+
+def claim(*modes: str, **spec: Any) -> dict[str, Any]:
+    """A bound claim of 100Gi."""
+    return {
+        "metadata": {"name": "image-registry"},
+        "spec": {
+            "accessModes": list(modes),
+            "resources": {"requests": {"storage": "100Gi"}},
+            "storageClassName": "fast",
+            **spec,
+        },
+        "status": {"phase": "Bound"},
+    }
+
+
+def secret(values: dict[str, str]) -> dict[str, Any]:
+    """A Secret with these values."""
+    return {"data": {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}}
+
+
+def decide(given: dict[str, Any], **seen: Reading) -> Plan:
+    """The plan for these parameters on a cluster that looks so."""
+    readings: dict[str, Reading] = {"config": config({"emptyDir": {}}), "deployments": (OPERATOR, REGISTRY), **seen}
+    return _storage.plan(_storage.intent(given, ALAUDA), readings)
+
+
+S3 = {"bucket": "images", "region": "us-east-1", "region_endpoint": "https://s3.example.com"}
+
+
+@pytest.mark.parametrize(
+    ("given", "seen", "expected"),
+    [
+        ({"backend": "emptydir", "replicas": 2}, {}, ["emptyDir with 2 replicas"]),
+        ({"backend": "emptydir"}, {"config": config({"emptyDir": {}}, replicas=2)}, ["emptyDir with 2 replicas"]),
+        ({"backend": "emptydir", "replicas": 0}, {}, ["replicas: 0"]),
+        ({"backend": "emptydir", "replicas": -1}, {}, ["below zero"]),
+        ({"backend": "emptydir", "s3": S3}, {}, ["options for the backend s3"]),
+        (
+            {"backend": "emptydir", "resources": {"requests": {"cpu": "half"}}},
+            {},
+            ["resources.requests.cpu"],
+        ),
+        (
+            {"backend": "emptydir", "resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1500m"}}},
+            {},
+            ["request for cpu (2) is above its limit (1500m)"],
+        ),
+        ({"backend": "pvc"}, {"claim": None}, ["PersistentVolumeClaim image-registry does not exist"]),
+        ({"backend": "pvc", "pvc": {"claim": ""}}, {}, ["pvc.claim"]),
+        (
+            {"backend": "pvc", "replicas": 2, "rollout_strategy": "RollingUpdate"},
+            {"claim": claim("ReadWriteOnce")},
+            ["cannot serve 2 replicas", "cannot be used with rollout_strategy RollingUpdate"],
+        ),
+        ({"backend": "pvc"}, {"claim": claim("ReadOnlyMany")}, ["access modes ReadOnlyMany"]),
+        ({"backend": "pvc"}, {"claim": claim("ReadWriteMany", volumeMode="Block")}, ["block device"]),
+        (
+            {"backend": "pvc", "pvc": {"claim": "image-registry", "create": True}},
+            {"claim": None, "classes": ()},
+            ["pvc.size: is needed", "no default StorageClass"],
+        ),
+        (
+            {"backend": "pvc", "pvc": {"create": True, "size": "1Gi", "storage_class": "fats"}},
+            {"claim": None, "classes": ({"metadata": {"name": "fast"}},)},
+            ["StorageClass 'fats' does not exist; the cluster has: fast"],
+        ),
+        (
+            {"backend": "pvc", "pvc": {"size": "200Gi", "expand": True}},
+            {"claim": claim("ReadWriteMany"), "classes": ({"metadata": {"name": "fast"}},)},
+            ["does not allow expansion"],
+        ),
+        ({"backend": "pvc", "pvc": {"size": "lots"}}, {"claim": claim("ReadWriteMany")}, ["pvc.size"]),
+        ({"backend": "s3", "s3": S3}, {"secret": None}, ["the task gives no credentials"]),
+        (
+            {"backend": "s3", "s3": S3},
+            {"secret": secret({"ACCESS_KEY": "x"})},
+            ["lacks REGISTRY_STORAGE_S3_ACCESSKEY+REGISTRY_STORAGE_S3_SECRETKEY", "it has: ACCESS_KEY"],
+        ),
+        (
+            {"backend": "s3", "s3": S3},
+            {"secret": secret({**CREDENTIALS, "REGISTRY_STORAGE_S3_SECRETKEY": ""})},
+            ["lacks REGISTRY_STORAGE_S3_SECRETKEY"],
+        ),
+        (
+            {"backend": "s3", "s3": S3},
+            {"secret": secret({**CREDENTIALS, "REGISTRY_STORAGE_S3_SECRETKEY": "x\n"})},
+            ["ends with a blank or a line break"],
+        ),
+        (
+            {"backend": "s3", "s3": {**S3, "region_endpoint": "s3.example.com", "bucket": "a/b", "region": None}},
+            {"secret": secret(CREDENTIALS)},
+            ["has no scheme", "is not a bucket name", "s3.region"],
+        ),
+        ({"backend": "s3", "s3": {**S3, "chunk_size_mib": 4}}, {"secret": secret(CREDENTIALS)}, ["outside 5..5120"]),
+        (
+            {"backend": "s3", "s3": {**S3, "access_key": "", "secret_key": "x "}},
+            {"secret": None},
+            ["s3.access_key: is empty", "s3.secret_key: begins or ends"],
+        ),
+        (
+            {"backend": "s3", "s3": {**S3, "trusted_ca": {"name": "s3-ca"}}},
+            {"secret": secret(CREDENTIALS), "ca": None},
+            ["ConfigMap s3-ca does not exist"],
+        ),
+        (
+            {"backend": "s3", "s3": {**S3, "trusted_ca": {"name": "s3-ca"}}},
+            {"secret": secret(CREDENTIALS), "ca": {"data": {"ca.crt": PEM}}},
+            ["has no key ca-bundle.crt (it has: ca.crt)"],
+        ),
+        (
+            {"backend": "s3", "s3": {**S3, "trusted_ca": {"name": "s3-ca"}}},
+            {"secret": secret(CREDENTIALS), "ca": {"data": {"ca-bundle.crt": "not a certificate"}}},
+            ["holds no PEM certificate"],
+        ),
+        (
+            {"backend": "s3", "s3": {**S3, "trusted_ca": {"name": "s3-ca", "pem": "nonsense"}}},
+            {"secret": secret(CREDENTIALS), "ca": None},
+            ["s3.trusted_ca.pem"],
+        ),
+        (
+            {"backend": "s3", "s3": {**S3, "credentials_secret": "bucket-claim"}},
+            {"secret": None, "source": None},
+            ["Secret bucket-claim does not exist"],
+        ),
+        (
+            {"backend": "s3", "s3": {**S3, "credentials_secret": "bucket-claim"}},
+            {"secret": None, "source": secret({"AWS_ACCESS_KEY_ID": "x"})},
+            ["no usable key REGISTRY_STORAGE_S3_SECRETKEY or AWS_SECRET_ACCESS_KEY"],
+        ),
+        (
+            {"backend": "swift", "swift": {"container": "c"}},
+            {"secret": secret({"REGISTRY_STORAGE_SWIFT_USERNAME": "u"})},
+            ["lacks REGISTRY_STORAGE_SWIFT_PASSWORD or"],
+        ),
+        (
+            {"backend": "emptydir"},
+            {"config": config({"pvc": {"claim": "image-registry"}})},
+            ["images are in PersistentVolumeClaim image-registry", "on_backend_change: allow"],
+        ),
+        (
+            {"backend": "pvc", "pvc": {"claim": "other"}},
+            {"config": config({"pvc": {"claim": "image-registry"}}), "claim": claim("ReadWriteMany")},
+            ["images are in PersistentVolumeClaim image-registry"],
+        ),
+        (
+            {"backend": "s3", "s3": {**S3, "bucket": "images-2"}},
+            {
+                "config": config({"s3": {"bucket": "images", "regionEndpoint": "https://s3.example.com"}}),
+                "secret": secret(CREDENTIALS),
+            },
+            ["images are in s3 bucket images at https://s3.example.com"],
+        ),
+        ({"backend": "emptydir"}, {"config": None}, ["Config/cluster does not exist"]),
+        ({"backend": "emptydir", "wait_timeout": 0}, {}, ["wait_timeout"]),
+    ],
+)
+def test_refused_before_writing(given: dict[str, Any], seen: dict[str, Reading], expected: list[str]) -> None:
+    """Every finding is there, and there is no other one."""
+    findings = decide(params(**given), **seen).findings
+    assert findings
+    assert [text for text in expected if not any(text in finding for finding in findings)] == [], findings
+    assert [finding for finding in findings if not any(text in finding for text in expected)] == []
+
+
+def test_nothing_to_change_writes_nothing() -> None:
+    """Also when the operator has rewritten the spec: false dropped, quantities canonical, zero structs added."""
+    live = config(
+        {
+            "managementState": "Unmanaged",
+            "s3": {
+                "bucket": "images",
+                "region": "us-east-1",
+                "regionEndpoint": "https://s3.example.com",
+                "virtualHostedStyle": False,
+                "trustedCA": {"name": ""},
+            },
+        },
+        resources={"requests": {"cpu": "1", "memory": "1Gi"}},
+        requests={"read": {"maxWaitInQueue": "0s"}},
+        proxy={},
+    )
+    given = params(
+        backend="s3",
+        s3={**S3, "virtual_hosted_style": False, "encrypt": False},
+        replicas=1,
+        disable_redirect=False,
+        resources={"requests": {"cpu": "1000m", "memory": "1024Mi"}},
+    )
+    plan = decide(given, config=live, secret=secret(CREDENTIALS))
+    assert (plan.findings, plan.writes) == ((), ())
+
+
+def test_one_patch_nulls_the_others_and_carries_the_coupled_fields() -> None:
+    """Page, Configure PVC Storage; Recreate is implied by ReadWriteOnce (newer pages, Storage)."""
+    live = config({"emptyDir": {}, "managementState": "Managed", "oss": {"bucket": "x"}}, replicas=2)
+    plan = decide(params(backend="pvc", replicas=1), config=live, claim=claim("ReadWriteOnce"))
+    assert [write.body for write in plan.writes] == [
+        {
+            "spec": {
+                "replicas": 1,
+                "rolloutStrategy": "Recreate",
+                "storage": {
+                    "managementState": "Unmanaged",
+                    "pvc": {"claim": "image-registry"},
+                    "emptyDir": None,
+                    "oss": None,
+                },
+            }
+        }
+    ]
+    assert plan.goal is not None
+    assert plan.goal.env == {"REGISTRY_STORAGE": "filesystem"}
+    assert plan.left_behind == ()
+
+
+def test_a_claim_is_made_before_the_config_is_patched() -> None:
+    """PVCs are not watched by the operator (operator fact 3.4), so the claim comes first."""
+    given = params(backend="pvc", pvc={"create": True, "size": "1Gi", "storage_class": "fast"}, replicas=1)
+    plan = decide(given, claim=None, classes=({"metadata": {"name": "fast"}},))
+    assert [(write.verb, write.kind) for write in plan.writes] == [
+        ("create", "PersistentVolumeClaim"),
+        ("patch", "Config"),
+    ]
+    assert plan.writes[0].body["spec"] == {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": "1Gi"}},
+        "storageClassName": "fast",
+    }
+
+
+def test_an_existing_claim_that_differs_is_reported_and_left() -> None:
+    """Never modified: size, class and modes become warnings."""
+    given = params(backend="pvc", pvc={"size": "200Gi", "storage_class": "slow", "access_modes": ["ReadWriteOnce"]})
+    plan = decide(given, claim=claim("ReadWriteMany"))
+    assert [write.kind for write in plan.writes] == ["Config"]
+    assert len([text for text in plan.warnings if "left as it is" in text]) == 3
+
+
+def test_growing_a_claim_patches_its_size_only() -> None:
+    """On request, where the class allows it."""
+    fast = {"metadata": {"name": "fast"}, "allowVolumeExpansion": True}
+    given = params(backend="pvc", pvc={"size": "0.2Ti", "expand": True})
+    plan = decide(given, claim=claim("ReadWriteMany"), classes=(fast,))
+    assert plan.writes[0].body == {"spec": {"resources": {"requests": {"storage": "0.2Ti"}}}}
+
+
+def test_secret_keeps_other_keys_and_shows_fingerprints_only() -> None:
+    """Only the key that differs is sent; neither diff nor goal holds its value."""
+    live = secret({**CREDENTIALS, "OTHER": "kept"})
+    given = params(backend="s3", s3={**S3, "access_key": "AKIDEXAMPLE", "secret_key": "rotated-value"})
+    plan = decide(given, secret=live, generated=None)
+    write = plan.writes[0]
+    assert write.verb == "patch"
+    assert set(write.body["data"]) == {"REGISTRY_STORAGE_S3_SECRETKEY"}
+    shown = repr((write.before, write.after, plan.goal, plan.warnings))
+    assert "rotated-value" not in shown
+    assert "wJalrXUtnFEMI" not in shown
+    assert shown.count("sha256:") == 2
+
+
+def test_rotation_waits_for_a_new_rollout_unless_the_pods_already_have_the_value() -> None:
+    """A changed Secret changes no field of the spec, so the Deployment's generation has to move (operator fact 4)."""
+    live = config({"managementState": "Unmanaged", "s3": {"bucket": "images", "region": "us-east-1"}})
+    given = params(
+        backend="s3", s3={**S3, "region_endpoint": None, "access_key": "AKIDEXAMPLE", "secret_key": "new-value"}
+    )
+    plan = decide(given, config=live, secret=secret(CREDENTIALS), generated=secret({"credentials": "old"}))
+    assert plan.goal is not None
+    assert plan.goal.deployment_generation_over == 7
+    running = secret({"credentials": "aws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = new-value"})
+    plan = decide(given, config=live, secret=secret(CREDENTIALS), generated=running)
+    assert plan.goal is not None
+    assert plan.goal.deployment_generation_over is None
+
+
+def test_credentials_are_copied_from_a_bucket_claim() -> None:
+    """The operator reads one fixed Secret; keys of object bucket claims are understood."""
+    source = secret({"AWS_ACCESS_KEY_ID": "AKID2", "AWS_SECRET_ACCESS_KEY": "s2"})
+    plan = decide(params(backend="s3", s3={**S3, "credentials_secret": "bucket-claim"}), secret=None, source=source)
+    assert plan.findings == ()
+    assert plan.writes[0].verb == "create"
+    assert set(plan.writes[0].body["data"]) == set(CREDENTIALS)
+
+
+def test_allowing_a_change_names_what_stays_behind() -> None:
+    """Data is never copied or deleted, only named."""
+    live = config({"pvc": {"claim": "image-registry"}})
+    plan = decide(params(backend="emptydir", on_backend_change="allow"), config=live)
+    assert plan.findings == ()
+    assert plan.left_behind == ("PersistentVolumeClaim image-registry",)
+
+
+def test_correcting_a_place_that_was_never_accepted_is_no_change_of_place() -> None:
+    """status.storage says where images are: a refused bucket holds none."""
+    live = config({"s3": {"bucket": "typo", "region": "us-east-1"}}, status={"emptyDir": {}})
+    plan = decide(params(backend="s3", s3={**S3, "region_endpoint": None}), config=live, secret=secret(CREDENTIALS))
+    assert (plan.findings, plan.left_behind) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("deployments", "expected"),
+    [
+        ((REGISTRY,), "does not exist"),
+        (({**OPERATOR, "spec": {"replicas": 0}},), "scaled to 0"),
+        (({**OPERATOR, "status": {}},), "no available replica"),
+        (Denied("no"), "cannot be verified"),
+    ],
+)
+def test_an_operator_that_is_down_is_a_warning(deployments: Reading, expected: str) -> None:
+    """The change can be stored; the verification will tell."""
+    plan = decide(params(backend="emptydir"), deployments=deployments)
+    assert plan.findings == ()
+    assert any(expected in text for text in plan.warnings), plan.warnings
+
+
+def test_reads_only_what_it_needs() -> None:
+    """Nothing to change: emptyDir 2 reads, pvc 3, s3 4 (the probe is one more)."""
+
+    def labels(given: dict[str, Any], **seen: Reading) -> list[str]:
+        want = _storage.intent(given, ALAUDA)
+        found: list[str] = []
+        readings: dict[str, Reading] = {}
+        answers: dict[str, Reading] = {"config": config({}), "deployments": (OPERATOR, REGISTRY), **seen}
+        while refs := _storage.needs(want, readings):
+            for ref in refs:
+                found.append(ref.label)
+                readings[ref.label] = answers[ref.label]
+        return found
+
+    assert labels(params(backend="emptydir")) == ["config", "deployments"]
+    assert labels(params(backend="pvc", pvc={"create": True, "size": "1Gi"}), claim=claim("ReadWriteMany")) == [
+        "config",
+        "deployments",
+        "claim",
+    ]
+    s3 = {**S3, "trusted_ca": {"name": "s3-ca"}, "access_key": "AKIDEXAMPLE", "secret_key": "wJalrXUtnFEMI"}
+    assert labels(params(backend="s3", s3=s3), secret=secret(CREDENTIALS), ca={"data": {"ca-bundle.crt": PEM}}) == [
+        "config",
+        "deployments",
+        "secret",
+        "ca",
+    ]
