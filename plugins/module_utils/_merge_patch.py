@@ -41,9 +41,9 @@ def diff(desired: Mapping[str, Any], live: Mapping[str, Any], path: Path = ()) -
                     patch[key] = inner
                 continue
         elif isinstance(wish, Mapping) and isinstance(current, Mapping):
-            inner = _replacement(wish, current, here)
-            if inner is not _SAME:
-                patch[key] = inner
+            replacement = _replacement(wish, current, here)
+            if replacement is not _SAME:
+                patch[key] = replacement
             continue
         value = _without_nulls(wish)
         if same(here, value, current):

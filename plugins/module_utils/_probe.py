@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What one HTTP answer of the registry proves about its storage.
+
+``/v2/`` says 200 (or 401, where a login is wanted) over broken storage until the registry has checked its storage for
+the first time, one health interval after it started. ``/v2/NAME/tags/list`` of a repository that does not exist asks the
+storage at once, and its error carries the storage's own words. Answers of the API server in between prove nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.alauda.image_registry.plugins.module_utils._explain import plain
+from ansible_collections.alauda.image_registry.plugins.module_utils._model import JSON, Answer, Probe
+from ansible_collections.alauda.image_registry.plugins.module_utils._semantics import parse_duration
+
+DEFAULT_INTERVAL = 10.0
+"""Seconds between the registry's checks of its storage when the Deployment does not say."""
+_CHECK_TAKES = 1.0
+"""Seconds allowed for the registry's first check itself."""
+_LONGEST_DETAIL = 600
+
+
+def read_probe(
+    path: str,
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes | str,
+    via: str,
+    container_age_seconds: float | None,
+    health_interval_seconds: float,
+    at: float,
+) -> Probe:
+    """Turn the answer to ``GET path`` (``/v2/`` or ``/v2/NAME/tags/list``) through the API server into evidence.
+
+    status: HTTP status, 0 when no answer came (``body`` is then the reason). via: who was asked, for messages.
+    container_age_seconds: how long the container had been running when it answered, None when that is not known.
+    at: monotonic seconds.
+    """
+    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
+    content = _decoded(text)
+    errors = content.get("errors")
+    if status and (isinstance(errors, list) or _has(headers, "docker-distribution-api-version")):
+        checked = container_age_seconds is not None and container_age_seconds >= health_interval_seconds + _CHECK_TAKES
+        answer, detail = _registry_says(path, status, errors if isinstance(errors, list) else [], checked)
+    else:
+        answer, detail = _somebody_else_says(status, content, text)
+    return Probe(answer, via, status, at, plain(detail)[:_LONGEST_DETAIL])
+
+
+def _registry_says(path: str, status: int, errors: list[Any], checked: bool) -> tuple[Answer, str]:
+    told = "; ".join(_error(error) for error in errors)
+    codes = {error.get("code") for error in errors if isinstance(error, Mapping)}
+    asks_storage = path.rstrip("/").endswith("/tags/list")
+    if status >= 500:
+        return Answer.BROKEN, told or f"the registry answered {status} without a reason"
+    if asks_storage and (status == 200 or (status == 404 and "NAME_UNKNOWN" in codes)):
+        return Answer.SERVES, ""
+    if status in (200, 401, 403):
+        if checked:
+            return Answer.SERVES, ""
+        wants = "" if status == 200 else " and wants a login"
+        return Answer.TOO_EARLY, f"the registry answers{wants}; it has not checked its storage yet"
+    if status == 429:
+        return Answer.TOO_EARLY, f"the registry turns requests away: {told or 'too many requests'}"
+    return Answer.UNREACHABLE, f"the registry gave an answer that proves nothing: {status} {told}"
+
+
+def _somebody_else_says(status: int, content: JSON, text: str) -> tuple[Answer, str]:
+    if content.get("kind") == "Status":
+        told = str(content.get("message") or content.get("reason") or status)
+        if status in (401, 403):
+            return Answer.FORBIDDEN, told
+        return Answer.UNREACHABLE, f"the API server answered {status}: {told}"
+    if status == 403:
+        return Answer.FORBIDDEN, text or "403 without a reason"
+    if "HTTP request to an HTTPS server" in text:
+        return Answer.UNREACHABLE, f"{status}: the registry speaks HTTPS, but was asked in plain HTTP"
+    if not status:
+        return Answer.UNREACHABLE, text or "no answer"
+    return Answer.UNREACHABLE, f"{status}: not an answer of a registry: {text or 'empty'}"
+
+
+def _error(error: object) -> str:
+    """Code and cause of one entry of a registry's error list; the storage's own words where they are given."""
+    if not isinstance(error, Mapping):
+        return str(error)
+    detail = error.get("detail")
+    if isinstance(detail, Mapping):
+        driver, inner = detail.get("driver") or detail.get("DriverName"), detail.get("detail") or detail.get("Detail")
+        detail = f"{driver}: {inner}" if driver and inner else inner or json.dumps(detail, sort_keys=True)
+    message = detail if detail else error.get("message")
+    return f"{error.get('code', 'UNKNOWN')}: {message}" if message else str(error.get("code", "UNKNOWN"))
+
+
+def _decoded(text: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _has(headers: Mapping[str, str], name: str) -> bool:
+    return any(key.lower() == name for key in headers)
+
+
+def parse_interval(deployment: JSON, container: str = "registry") -> float:
+    """Seconds between the registry's checks of its storage, from its Deployment's environment."""
+    pod = ((deployment.get("spec") or {}).get("template") or {}).get("spec") or {}
+    for item in pod.get("containers") or []:
+        if item.get("name") != container:
+            continue
+        for entry in item.get("env") or []:
+            if entry.get("name") == "REGISTRY_HEALTH_STORAGEDRIVER_INTERVAL":
+                try:
+                    return parse_duration(entry.get("value")) / 1e9
+                except ValueError:
+                    return DEFAULT_INTERVAL
+    return DEFAULT_INTERVAL
