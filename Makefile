@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test venv lock lint unit house contract integration molecule binary cluster-up cluster-down cluster-status docs format clean
+.PHONY: help demo test venv lock lint unit house contract integration molecule binary cluster-up cluster-down cluster-status docs roles format clean
 
 RUN := .venv/bin/python tests/house/steps.py
 CLUSTER := .venv/bin/python -m tests.cluster
@@ -45,6 +45,9 @@ venv: ## the Python environment .venv, exactly as locked
 	@requirements/venv.sh
 lock: venv ## newest allowed versions into requirements/dev.txt
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" requirements/lock.sh
+
+roles: venv ## roles' specs, defaults and README tables from the modules' documentation
+	@.venv/bin/python -m tests.house.role_files
 
 format: venv ## formats Python sources
 	@.venv/bin/ruff check --fix --quiet . ; .venv/bin/ruff format .

@@ -118,9 +118,8 @@ def main() -> int:
             if missing:
                 outcome[step.title] = (f"not run: {', '.join(missing)} failed", 0.0)
                 continue
-            _say(
-                f"\n==> [{_clock(time.monotonic() - begin)}] {number}/{len(steps)} {step.title}: {' '.join(step.command)}"
-            )
+            now = _clock(time.monotonic() - begin)
+            _say(f"\n==> [{now}] {number}/{len(steps)} {step.title}: {' '.join(step.command)}")
             started = time.monotonic()
             status = _run(step)
             took = time.monotonic() - started

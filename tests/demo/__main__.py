@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`make demo`: the product at work on a real Kubernetes control plane, and proof that it does what it says.
+
+Starts the embedded cluster, runs the three storage playbooks with a push and a pull in between, runs each again
+(nothing may change), sends two requests that must be refused with their reasons, stops the cluster.
+Exit status: 0 everything was as promised, 1 something was not (it says what), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tests.cluster import Cluster, ClusterError
+from tests.demo import image
+
+ROOT = Path(__file__).resolve().parents[2]
+RECAP = re.compile(r"^localhost\s*:.*\bchanged=(\d+)\s.*\bfailed=(\d+)", re.MULTILINE)
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+PLAYBOOK_TIMEOUT = 600.0  # seconds
+
+
+class NotAsPromised(Exception):
+    """The demonstration saw something else than what it was to show."""
+
+
+class Screen:
+    """What the viewer sees: chapters with the time since the start, lines below them."""
+
+    def __init__(self) -> None:
+        self._begin = time.monotonic()
+        self._colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+
+    def _paint(self, code: str, text: str) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if self._colours else text
+
+    def clock(self) -> str:
+        """Time since the start, m:ss."""
+        seconds = int(time.monotonic() - self._begin)
+        return f"{seconds // 60}:{seconds % 60:02d}"
+
+    def chapter(self, title: str) -> None:
+        """Starts a chapter."""
+        print(self._paint("1;36", f"\n==> [{self.clock()}] {title}"), flush=True)
+
+    def line(self, text: str) -> None:
+        """One line of detail."""
+        print(f"    {text}", flush=True)
+
+    def proven(self, text: str) -> None:
+        """One promise that was seen kept."""
+        print(self._paint("32", f"    ✔ {text}"), flush=True)
+
+    def failed(self, text: str) -> None:
+        """The end of a demonstration that went wrong."""
+        print(self._paint("1;31", f"\n==> [{self.clock()}] NOT AS PROMISED: {text}"), file=sys.stderr, flush=True)
+
+
+class Demo:
+    """The demonstration on one running cluster."""
+
+    def __init__(self, cluster: Cluster, screen: Screen, folder: Path) -> None:
+        self._cluster = cluster
+        self._screen = screen
+        self._folder = folder
+        self._s3_variables: dict[str, Any] = {}
+
+    def _playbook(self, name: str, variables: Mapping[str, Any]) -> tuple[int, int, str]:
+        """Runs a playbook of the collection with its output on the screen; returns (status, changed tasks, output)."""
+        extra = self._folder / "variables.json"
+        extra.touch(mode=0o600)
+        extra.write_text(
+            json.dumps({"registry_storage_kubeconfig": self._cluster.kubeconfig, **variables}, default=str)
+        )
+        command = ["ansible-playbook", f"alauda.image_registry.{name}", "-e", f"@{extra}"]
+        shown = " ".join(f"-e {key}=…" for key in variables)
+        self._screen.line(f"$ ansible-playbook alauda.image_registry.{name} {shown}".rstrip())
+        environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_HOME": str(self._folder / "ansible"),
+            "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "false",
+            "ANSIBLE_FORCE_COLOR": "1" if sys.stdout.isatty() else "0",
+            "PYTHONUNBUFFERED": "1",
+        }
+        begin = time.monotonic()
+        output = []
+        with subprocess.Popen(
+            command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as child:
+            watchdog = signal.signal(signal.SIGALRM, lambda *_: child.kill())
+            signal.setitimer(signal.ITIMER_REAL, PLAYBOOK_TIMEOUT)
+            try:
+                assert child.stdout is not None
+                for line in child.stdout:
+                    output.append(line)
+                    if line.strip():
+                        print(f"      {line.rstrip()}", flush=True)
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                signal.signal(signal.SIGALRM, watchdog)
+                if child.poll() is None:
+                    child.wait(timeout=30)
+        text = COLOUR.sub("", "".join(output))
+        recap = RECAP.search(text)
+        if recap is None:
+            raise NotAsPromised(f"{name} ended with status {child.returncode} before it ran on localhost")
+        self._screen.line(f"({time.monotonic() - begin:.1f} s)")
+        return child.returncode, int(recap[1]), text
+
+    def configured(self, name: str, variables: Mapping[str, Any]) -> None:
+        """Runs a playbook that must change something, moves an image, runs it again: nothing may change."""
+        status, changed, _ = self._playbook(name, variables)
+        if status or not changed:
+            raise NotAsPromised(f"{name} should have changed the registry: exit status {status}, changed={changed}")
+        self.push_and_pull()
+        status, changed, _ = self._playbook(name, variables)
+        if status or changed:
+            raise NotAsPromised(f"{name} a second time should change nothing: exit status {status}, changed={changed}")
+        self._screen.proven("second run: changed=0")
+
+    def push_and_pull(self) -> None:
+        """An image in and out again, with crane."""
+        address = self._cluster.registry_address
+        pushed = image.push(address, text=f"hello at {time.time()}\n")
+        image.pull(pushed)
+        self._screen.proven(f"pushed and pulled {pushed.name} ({pushed.digest[:19]}…)")
+
+    def refused(self, name: str, variables: Mapping[str, Any], *reasons: str, writes: bool = False) -> None:
+        """Runs a playbook that must fail and name every one of `reasons`; unless `writes`, nothing may be written."""
+        before = self._cluster.config_generation()
+        status, _, text = self._playbook(name, variables)
+        if status == 0:
+            raise NotAsPromised(f"{name} accepted a request that cannot work")
+        said = " ".join(text.split()).lower()
+        missing = [reason for reason in reasons if reason.lower() not in said]
+        if missing:
+            raise NotAsPromised(f"{name} failed without naming {', '.join(missing)}")
+        if not writes and self._cluster.config_generation() != before:
+            raise NotAsPromised(f"{name} was refused, yet Config/cluster was written")
+        self._screen.proven("refused, with its reason" + ("" if writes else "; nothing was written"))
+
+    def run(self) -> None:
+        """All chapters in order. Raises NotAsPromised, ImageError, ClusterError."""
+        chapter = self._screen.chapter
+        chapter("What is running")
+        for line in self._cluster.describe().splitlines():
+            self._screen.line(line)
+
+        chapter("Development storage (emptyDir)")
+        self.configured("storage_emptydir", {})
+
+        chapter("A request that cannot work: two replicas on a ReadWriteOnce claim")
+        claim = {"registry_pvc_storage_class": "lab", "registry_pvc_size": "1Gi"}
+        self.refused("storage_pvc", {**claim, "registry_storage_replicas": 2}, "ReadWriteOnce", "replicas")
+
+        chapter("Persistent storage (PVC)")
+        self.configured("storage_pvc", claim)
+
+        chapter("A secret key with a typing error")
+        bucket = self._cluster.s3_bucket("demo")
+        s3 = {
+            "registry_s3_bucket": bucket.name,
+            "registry_s3_region": bucket.region,
+            "registry_s3_endpoint": bucket.endpoint,
+            "registry_s3_access_key": bucket.access_key,
+            "registry_s3_secret_key": bucket.secret_key,
+            "registry_storage_on_backend_change": "allow",
+        }
+        wrong = {**s3, "registry_s3_secret_key": bucket.secret_key[:-1] + "x"}
+        self.refused("storage_s3", wrong, "SignatureDoesNotMatch", writes=True)
+
+        chapter("Persistent storage (S3), with the right key")
+        self.configured("storage_s3", s3)
+
+
+def _interrupted(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def main() -> int:
+    """Runs the demonstration; returns the exit status."""
+    signal.signal(signal.SIGTERM, _interrupted)
+    screen = Screen()
+    head, _, rest = (__doc__ or "").partition("\n")
+    print(head + textwrap.indent(rest.split("Exit status")[0].rstrip(), ""), flush=True)
+    try:
+        screen.chapter("Starting a Kubernetes control plane with Registry v2 on it (the first time builds it: minutes)")
+        with (
+            tempfile.TemporaryDirectory(prefix="image-registry-demo-") as folder,
+            Cluster(name=f"demo-{os.getpid()}") as cluster,
+        ):
+            Demo(cluster, screen, Path(folder)).run()
+            screen.chapter("Stopping the cluster")
+    except KeyboardInterrupt:
+        screen.chapter("Interrupted; the cluster is stopped")
+        return 130
+    except (NotAsPromised, image.ImageError, ClusterError) as error:
+        screen.failed(str(error))
+        return 1
+    screen.chapter("All as promised")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

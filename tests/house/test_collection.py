@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What users get: the built collection is complete, carries nothing else, and works without this checkout."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+COLLECTION = "alauda.image_registry"
+SHIPPED = ("plugins", "roles", "playbooks", "docs", "meta")
+PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
+MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py") if path.stem != "__init__")
+
+
+def _ansible(
+    tool: str, *arguments: str, home: Path, collections: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Runs one of ansible's programs outside the checkout, seeing only the collections in `collections`."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
+    environment |= {"ANSIBLE_HOME": str(home), "ANSIBLE_COLLECTIONS_PATH": str(collections or home), "NO_COLOR": "1"}
+    return subprocess.run(
+        [str(BIN / tool), *arguments], cwd=home, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def tarball(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("build")
+    done = _ansible("ansible-galaxy", "collection", "build", "--output-path", str(folder), str(ROOT), home=folder)
+    assert done.returncode == 0, done.stderr
+    (built,) = folder.glob("*.tar.gz")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(tarball: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("collections")
+    done = _ansible(
+        "ansible-galaxy", "collection", "install", "--offline", "-p", str(folder), str(tarball), home=folder
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_the_collection_carries_what_users_need_and_nothing_else(tarball: Path) -> None:
+    with tarfile.open(tarball) as archive:
+        carried = {name for name in archive.getnames() if not archive.getmember(name).isdir()}
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", *SHIPPED], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    wanted = {name for name in listed.split("\0") if name and (ROOT / name).exists()}
+    assert wanted - carried == set()
+    top = {name.split("/")[0] for name in carried}
+    assert top <= {*SHIPPED, "MANIFEST.json", "FILES.json", "README.md", "COPYING", "CHANGELOG.md", "changelogs"}
+    assert not [name for name in carried if "__pycache__" in name or name.endswith((".pyc", ".gz"))]
+    assert tarball.stat().st_size < 2 * 1024 * 1024
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_an_installed_module_is_documented(installed: Path, module: str) -> None:
+    done = _ansible("ansible-doc", f"{COLLECTION}.{module}", home=installed, collections=installed)
+    assert done.returncode == 0, done.stderr
+    assert "EXAMPLES:" in done.stdout
+
+
+@pytest.mark.parametrize("playbook", PLAYBOOKS)
+def test_an_installed_playbook_runs_by_its_full_name(installed: Path, playbook: str) -> None:
+    done = _ansible(
+        "ansible-playbook", "--syntax-check", f"{COLLECTION}.{playbook}", home=installed, collections=installed
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("playbook", PLAYBOOKS)
+def test_a_playbook_is_named_in_the_readme(playbook: str) -> None:
+    assert f"{COLLECTION}.{playbook}" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_action_group_has_every_module_once() -> None:
+    runtime = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text(encoding="utf-8"))
+    names = [entry for entry in runtime["action_groups"]["registry"] if isinstance(entry, str)]
+    assert names == MODULES
+
+
+def test_documents_name_the_supported_ansible() -> None:
+    runtime = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text(encoding="utf-8"))
+    oldest = re.fullmatch(r">=(\d+\.\d+)\.0", runtime["requires_ansible"])
+    assert oldest
+    assert f"ansible-core {oldest[1]}" in (ROOT / "README.md").read_text(encoding="utf-8")
+    asked = (ROOT / "requirements" / "runtime.in").read_text(encoding="utf-8")
+    assert f"ansible-core>={oldest[1]}" in asked
+    for role in (ROOT / "roles").glob("*/meta/main.yml"):
+        assert yaml.safe_load(role.read_text(encoding="utf-8"))["galaxy_info"]["min_ansible_version"] == oldest[1]
