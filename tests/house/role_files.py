@@ -83,6 +83,7 @@ def _for_role(text: str, role: str, names: frozenset[str]) -> str:
     def renamed(match: re.Match[str]) -> str:
         return f"O({role}_{match[1]}" if match[1] in names else match[0]
 
+    text = re.sub(r"\bRV\((\w+)", rf"C({role}_result.\1", text)
     return re.sub(r"\bO\((\w+)", renamed, text)
 
 
@@ -176,7 +177,7 @@ def defaults(role: str) -> str:
             lines.append(_yaml({name: option["default"]}).rstrip())
         else:
             shape = "{" + ", ".join(option["options"]) + "}" if "options" in option else f"<{option['type']}>"
-            lines.append(f"# {name}: {shape}")
+            lines += [f"# {line}" for line in textwrap.wrap(f"{name}: {shape}", 110, subsequent_indent="  ")]
     return "\n".join(lines) + "\n"
 
 
