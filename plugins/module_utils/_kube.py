@@ -14,7 +14,7 @@ JSON = Mapping[str, Any]
 def namespaced(namespace: str, resource: str, name: str = "", api: str = "/api/v1") -> str:
     """Path of a namespaced object or, without a name, of its collection."""
     path = f"{api}/namespaces/{quote(namespace, safe='')}/{resource}"
-    return f"{path}/{quote(name, safe='')}" if name else path
+    return f"{path}/{quote(name, safe=':')}" if name else path
 
 
 def secret_text(secret: JSON, key: str) -> str | None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Union
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._model import JSON, Goal
+from ansible_collections.alauda.image_registry.plugins.module_utils._model import JSON
 
 
 @dataclass(frozen=True)
@@ -56,18 +56,29 @@ class Write:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done. findings: reasons not to write anything. left_behind: data that stays where it was."""
+    """What is to be done. findings: reasons not to write anything. left_behind: data that stays where it was.
+
+    goal: what must then be true, in the form the part's own watcher takes.
+    """
 
     findings: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     writes: tuple[Write, ...] = ()
-    goal: Goal | None = None
+    goal: Any = None
     claim: str | None = None
     left_behind: tuple[str, ...] = ()
     verify: bool = True
-    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 def fingerprint(text: str) -> str:
     """A short, stable mark of a secret: tells whether it changed, not what it is."""
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def named(items: Reading, name: str) -> JSON | None:
+    """The object of that name in a collection that was read."""
+    if isinstance(items, tuple):
+        for item in items:
+            if item.get("metadata", {}).get("name") == name:
+                return item
+    return None

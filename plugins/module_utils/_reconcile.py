@@ -8,24 +8,23 @@ functions (``needs`` and ``plan``).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._client import ApiError, Client, ClientError
-from ansible_collections.alauda.image_registry.plugins.module_utils._judge import judge
 from ansible_collections.alauda.image_registry.plugins.module_utils._model import (
     JSON,
     UNSEEN,
     Done,
     Failed,
-    Goal,
     History,
+    Seen,
     Snapshot,
     Verdict,
     Waiting,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._observe import Outcome, Progress, gather, wait
+from ansible_collections.alauda.image_registry.plugins.module_utils._observe import Outcome, Progress, Watcher, wait
 from ansible_collections.alauda.image_registry.plugins.module_utils._plan import (
     Denied,
     Plan,
@@ -39,8 +38,23 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._platform im
 REPLANS = 3
 """How often a lost race (409) is answered by reading and planning again."""
 
-Needs = Callable[[Readings], "list[Ref]"]
-Planner = Callable[[Readings], Plan]
+
+@dataclass(frozen=True)
+class Part:
+    """One module's share of the flow.
+
+    needs: what to read next. plan: the decision. watcher: how the effect is observed, once it is known which generation
+    of the main object carries the wish. first: the readings as a Snapshot. main: label of the object that is returned.
+    events: fetches lines that explain a timeout.
+    """
+
+    needs: Callable[[Readings], list[Ref]]
+    plan: Callable[[Readings], Plan]
+    watcher: Callable[[Plan, int], Watcher]
+    first: Callable[[Readings, float], Snapshot]
+    main: str
+    main_path: str
+    events: Callable[[Plan], list[str]] = lambda plan: []
 
 
 @dataclass(frozen=True)
@@ -67,14 +81,14 @@ class Refused(Exception):
     """Nothing was written. The text lists every finding."""
 
 
-def reconcile(client: Client, platform: Platform, needs: Needs, planner: Planner, options: Options) -> Result:
+def reconcile(client: Client, platform: Platform, part: Part, options: Options) -> Result:
     """Bring the cluster to the plan's goal and prove it; see the module's documentation for the result's values.
 
     Raises Refused, ApiError or ClientError before anything has been written; later failures come as Result.failure.
     """
     for attempt in range(REPLANS):
-        seen = read(client, platform, needs)
-        plan = planner(seen)
+        seen = read(client, platform, part.needs)
+        plan = part.plan(seen)
         if plan.findings:
             raise Refused(_findings_text(plan.findings))
         try:
@@ -86,25 +100,25 @@ def reconcile(client: Client, platform: Platform, needs: Needs, planner: Planner
     result = Result(changed=bool(plan.writes), warnings=list(plan.warnings))
     result.values.update(
         diff={"before": _side(plan.writes, "before"), "after": _side(plan.writes, "after")},
-        patch=next((dict(write.body) for write in plan.writes if write.path == platform.config_path), {}),
+        patch=next((dict(write.body) for write in plan.writes if write.path == part.main_path), {}),
         written=[{"kind": write.kind, "name": write.name, "verb": write.verb} for write in plan.writes],
         left_behind=list(plan.left_behind),
     )
-    config = seen["config"]
-    assert isinstance(config, Mapping)
+    before = seen[part.main]
+    main: JSON = before if isinstance(before, Mapping) else {}
     if options.check_mode:
-        result.values["config"] = public(predicted.get(platform.config_path, config))
+        result.values[part.main] = public(predicted.get(part.main_path, main))
         result.values["verification"] = _not_verified("check mode: nothing was written, nothing was verified")
         return result
     answers, failure = _write_for_real(client, plan.writes)
-    config = answers.get(platform.config_path, config)
-    result.values["config"] = public(config)
+    main = answers.get(part.main_path, main)
+    result.values[part.main] = public(main)
     if failure:
         result.failure = failure
         result.changed = bool(answers)
         result.values["verification"] = _not_verified("not reached")
         return result
-    if not options.wait or not plan.verify or plan.goal is None:
+    if not options.wait or not plan.verify:
         why = (
             "wait is false: the values were stored, nothing was verified"
             if not options.wait
@@ -112,25 +126,23 @@ def reconcile(client: Client, platform: Platform, needs: Needs, planner: Planner
         )
         result.values["verification"] = _not_verified(why)
         return result
-    goal = replace(
-        plan.goal,
-        min_generation=max(plan.goal.min_generation, int(config.get("metadata", {}).get("generation") or 0)),
-    )
-    outcome = verify(client, platform, goal, plan, {**seen, "config": config}, options)
-    if isinstance(outcome.snapshot.config, Mapping):
-        result.values["config"] = public(outcome.snapshot.config)
-    result.values["verification"] = report(outcome)
+    outcome = verify(client, part, plan, {**seen, part.main: main}, options)
+    last = getattr(outcome.snapshot, part.main)
+    if isinstance(last, Mapping):
+        result.values[part.main] = public(last)
+    events = part.events(plan) if outcome.timed_out else []
+    result.values["verification"] = report(outcome, events)
     if isinstance(outcome.verdict, Done):
         result.warnings += outcome.verdict.warnings
     else:
-        result.failure = _failure_text(outcome, result.changed)
+        result.failure = _failure_text(outcome, result.changed, events)
     return result
 
 
 # -- reading and writing ---------------------------------------------------------------------------------------------
 
 
-def read(client: Client, platform: Platform, needs: Needs) -> dict[str, Reading]:
+def read(client: Client, platform: Platform, needs: Callable[[Readings], list[Ref]]) -> dict[str, Reading]:
     """Read what the part asks for, round by round. Raises Refused when the operator is not installed."""
     seen: dict[str, Reading] = {}
     while True:
@@ -193,29 +205,25 @@ def _write_for_real(client: Client, writes: tuple[Write, ...]) -> tuple[dict[str
 # -- verifying -------------------------------------------------------------------------------------------------------
 
 
-def verify(client: Client, platform: Platform, goal: Goal, plan: Plan, seen: Readings, options: Options) -> Outcome:
+def verify(client: Client, part: Part, plan: Plan, seen: Readings, options: Options) -> Outcome:
     """One look at what was just read (enough when nothing had to change), else watch until it is decided."""
     started = time.monotonic()
-    snapshot = Snapshot(
-        at=started,
-        config=_object(seen.get("config")),
-        deployment=_deployment(seen.get("deployments"), platform),
-        claim=_object(seen["claim"]) if plan.claim and "claim" in seen else UNSEEN,
-    )
+    snapshot = part.first(seen, started)
+    main = seen[part.main]
+    generation = int((main.get("metadata") or {}).get("generation") or 0) if isinstance(main, Mapping) else 0
+    watcher = part.watcher(plan, generation)
     history = History()
     if not plan.writes:
-        verdict, history = judge(goal, snapshot, history)
+        verdict, history = watcher.judge(snapshot, history)
         if isinstance(verdict, Waiting) and verdict.needs:
-            snapshot = gather(client, platform, goal, snapshot, verdict.needs)
-            verdict, history = judge(goal, snapshot, history)
+            snapshot = watcher.gather(client, snapshot, verdict.needs)
+            verdict, history = watcher.judge(snapshot, history)
         if isinstance(verdict, (Done, Failed)):
             seconds = time.monotonic() - started
             return Outcome(verdict, snapshot, seconds, timeline=[(round(seconds, 1), _text(verdict))])
     return wait(
         client,
-        platform,
-        goal,
-        claim=plan.claim,
+        watcher,
         first=snapshot,
         history=history,
         timeout=options.wait_timeout,
@@ -223,14 +231,9 @@ def verify(client: Client, platform: Platform, goal: Goal, plan: Plan, seen: Rea
     )
 
 
-def _object(reading: Reading) -> Any:
-    return UNSEEN if isinstance(reading, Denied) else reading
-
-
-def _deployment(reading: Reading, platform: Platform) -> Any:
-    if not isinstance(reading, tuple):
-        return UNSEEN
-    return next((item for item in reading if item["metadata"]["name"] == platform.deployment), None)
+def seen_object(reading: Reading) -> Seen:
+    """A reading as the judge wants it: what we may not read is unseen."""
+    return UNSEEN if isinstance(reading, (Denied, tuple)) else reading
 
 
 def _text(verdict: Verdict) -> str:
@@ -263,7 +266,7 @@ def _not_verified(why: str) -> dict[str, Any]:
     return {"verdict": "not verified", "summary": why, "seconds": 0.0, "timeline": []}
 
 
-def report(outcome: Outcome) -> dict[str, Any]:
+def report(outcome: Outcome, events: Sequence[str] = ()) -> dict[str, Any]:
     """The verification as the task returns it."""
     snapshot, verdict = outcome.snapshot, outcome.verdict
     config = snapshot.config if isinstance(snapshot.config, Mapping) else {}
@@ -298,7 +301,7 @@ def report(outcome: Outcome) -> dict[str, Any]:
     if isinstance(verdict, Failed):
         values.update(reason=verdict.reason, quoted=verdict.quoted, remedy=verdict.remedy)
     elif outcome.timed_out:
-        values.update(reason="Timeout", quoted=_last_words(outcome), events=outcome.events)
+        values.update(reason="Timeout", quoted=_last_words(outcome), events=list(events))
     return values
 
 
@@ -317,7 +320,7 @@ def _last_words(outcome: Outcome) -> str:
     return "; ".join(words)
 
 
-def _failure_text(outcome: Outcome, changed: bool) -> str:
+def _failure_text(outcome: Outcome, changed: bool, events: Sequence[str]) -> str:
     verdict = outcome.verdict
     begin = (
         "The change was stored, but it did not take effect"
@@ -333,8 +336,8 @@ def _failure_text(outcome: Outcome, changed: bool) -> str:
     words = _last_words(outcome)
     if words:
         text += f" The operator says: {words}."
-    if outcome.events:
-        text += f" Events: {' | '.join(outcome.events)}."
+    if events:
+        text += f" Events: {' | '.join(events)}."
     return text + " What to do: look at what is missing above; if it only needs longer, raise wait_timeout."
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Protocol
 
 from ansible_collections.alauda.image_registry.plugins.module_utils import _storage
@@ -13,13 +14,17 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._client impo
     ClientError,
     kubeconfig_secrets,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._model import JSON
+from ansible_collections.alauda.image_registry.plugins.module_utils._evidence import Rollout, warning_events
+from ansible_collections.alauda.image_registry.plugins.module_utils._model import JSON, UNSEEN, Snapshot
+from ansible_collections.alauda.image_registry.plugins.module_utils._plan import Plan, Readings, named
 from ansible_collections.alauda.image_registry.plugins.module_utils._platform import PLATFORMS, Platform
 from ansible_collections.alauda.image_registry.plugins.module_utils._reconcile import (
     Options,
+    Part,
     Refused,
     Result,
     reconcile,
+    seen_object,
 )
 
 
@@ -43,9 +48,30 @@ Work = Callable[[Client, Platform, JSON, Options], Result]
 def storage(client: Client, platform: Platform, params: JSON, options: Options) -> Result:
     """registry_storage."""
     want = _storage.intent(params, platform)
-    return reconcile(
-        client, platform, lambda seen: _storage.needs(want, seen), lambda seen: _storage.plan(want, seen), options
+
+    def watcher(plan: Plan, generation: int) -> Rollout:
+        goal = replace(plan.goal, min_generation=max(plan.goal.min_generation, generation))
+        return Rollout(platform, goal, plan.claim)
+
+    def first(seen: Readings, at: float) -> Snapshot:
+        deployments = seen.get("deployments")
+        return Snapshot(
+            at=at,
+            config=seen_object(seen["config"]),
+            deployment=named(deployments, platform.deployment) if isinstance(deployments, tuple) else UNSEEN,
+            claim=seen_object(seen["claim"]) if want.backend == "pvc" else UNSEEN,
+        )
+
+    part = Part(
+        needs=lambda seen: _storage.needs(want, seen),
+        plan=lambda seen: _storage.plan(want, seen),
+        watcher=watcher,
+        first=first,
+        main="config",
+        main_path=platform.config_path,
+        events=lambda plan: warning_events(client, platform, plan.claim),
     )
+    return reconcile(client, platform, part, options)
 
 
 def run(module: Module, work: Work) -> None:

@@ -24,6 +24,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._plan import
     Ref,
     Write,
     fingerprint,
+    named,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._platform import Platform
 from ansible_collections.alauda.image_registry.plugins.module_utils._semantics import parse_quantity
@@ -459,7 +460,7 @@ def plan(want: Intent, seen: Readings) -> Plan:
                 after={"spec": owned(spec, apply(patch, live))},
             )
         )
-    deployment = _named(deployments, want.platform.deployment)
+    deployment = named(deployments, want.platform.deployment)
     goal = Goal(
         spec=spec,
         min_generation=int(config.get("metadata", {}).get("generation") or 0),
@@ -486,15 +487,6 @@ def plan(want: Intent, seen: Readings) -> Plan:
     )
 
 
-def _named(items: Reading, name: str) -> JSON | None:
-    """The object of that name in a collection that was read."""
-    if isinstance(items, tuple):
-        for item in items:
-            if item.get("metadata", {}).get("name") == name:
-                return item
-    return None
-
-
 def _operator_warnings(want: Intent, deployments: Reading) -> list[str]:
     """The operator's own Deployment: without it nothing will happen, but that is not ours to refuse."""
     name, namespace = want.platform.operator_deployment, want.platform.namespace
@@ -502,7 +494,7 @@ def _operator_warnings(want: Intent, deployments: Reading) -> list[str]:
         return [
             f"Could not look at Deployments in {namespace} ({deployments.message}): the rollout cannot be verified."
         ]
-    operator = _named(deployments, name)
+    operator = named(deployments, name)
     if operator is None:
         return [f"The operator's Deployment {name} does not exist in {namespace}: nothing may act on the change."]
     if int(operator.get("spec", {}).get("replicas", 1) or 0) == 0:
@@ -663,7 +655,7 @@ def _growth(want: Intent, claim: JSON) -> str:
 def _expandable(name: str | None, classes: Reading) -> tuple[bool, str]:
     if not isinstance(classes, tuple):
         return True, ""  # not readable: the API server decides in the dry run
-    found = _named(classes, name or "")
+    found = named(classes, name or "")
     if found is None:
         return False, f"its StorageClass {name or '(none)'} does not exist"
     if not found.get("allowVolumeExpansion"):
