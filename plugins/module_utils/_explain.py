@@ -292,7 +292,7 @@ _STORAGE_RULES: tuple[_Rule, ...] = (
     ),
     _rule(
         "certificate",
-        r"x509:|certificate signed by unknown authority|failed to verify certificate|certificate (?:has expired|is valid for)",
+        r"x509:|signed by unknown authority|failed to verify certificate|certificate (?:has expired|is valid for)",
         "The certificate of the storage endpoint is not trusted.",
         "Give the CA of the endpoint with s3.trusted_ca, and use the host name that the certificate was issued for.",
     ),

@@ -2,8 +2,8 @@
 """What one HTTP answer of the registry proves about its storage.
 
 ``/v2/`` says 200 (or 401, where a login is wanted) over broken storage until the registry has checked its storage for
-the first time, one health interval after it started. ``/v2/NAME/tags/list`` of a repository that does not exist asks the
-storage at once, and its error carries the storage's own words. Answers of the API server in between prove nothing.
+the first time, one health interval after it started. ``/v2/NAME/tags/list`` of a repository that does not exist asks
+the storage at once, and its error carries the storage's own words. Answers of the API server in between prove nothing.
 """
 
 from __future__ import annotations

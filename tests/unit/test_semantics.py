@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Equality as Kubernetes and the operator's Go structs mean it."""
+
+from __future__ import annotations
+
+import contextlib
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.alauda.image_registry.plugins.module_utils._semantics import (
+    format_duration,
+    parse_duration,
+    parse_quantity,
+    same,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("500m", "0.5"),
+        ("1000m", "1"),
+        (1, "1"),
+        (0.5, "0.5"),
+        ("1024Mi", "1073741824"),
+        ("1Gi", "1073741824"),
+        ("1G", "1000000000"),
+        ("1k", "1000"),
+        ("1e3", "1000"),
+        ("1E3", "1000"),
+        ("1E", "1000000000000000000"),
+        ("1Ei", "1152921504606846976"),
+        ("1.5Gi", "1610612736"),
+        (".5", "0.5"),
+        ("5.", "5"),
+        ("-100u", "-0.0001"),
+        ("+7n", "0.000000007"),
+        ("0.1n", "0.000000001"),
+        ("-0.1n", "-0.000000001"),
+        ("0", "0"),
+    ],
+)
+def test_quantities_by_value(text: object, value: str) -> None:
+    assert parse_quantity(text) == Decimal(value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "m",
+        "1 Gi",
+        "1gi",
+        "1KI",
+        "1mm",
+        "--1",
+        "1e",
+        "e3",
+        "0x10",
+        "1,5",
+        "٣",
+        "1e999999999",
+        True,
+        None,
+        [],
+        "1" * 500,
+    ],
+)
+def test_bad_quantities_are_named(text: object) -> None:
+    with pytest.raises(ValueError, match=r"quantity"):
+        parse_quantity(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("60m", "1h0m0s"),
+        ("1h30m", "1h30m0s"),
+        ("60s", "1m0s"),
+        ("1m", "1m0s"),
+        ("72h", "72h0m0s"),
+        ("0", "0s"),
+        ("0s", "0s"),
+        ("1.5s", "1.5s"),
+        (".5h", "30m0s"),
+        ("-90s", "-1m30s"),
+        ("+1s", "1s"),
+        ("1500ms", "1.5s"),
+        ("1ns", "1ns"),
+        ("1500ns", "1.5µs"),
+        ("1us", "1µs"),
+        ("1µs", "1µs"),
+        ("1μs", "1µs"),
+        ("2ms500us", "2.5ms"),
+        ("1h0.000000001s", "1h0m0.000000001s"),
+        ("2562047h47m16.854775807s", "2562047h47m16.854775807s"),
+    ],
+)
+def test_durations_by_value_and_in_go_form(text: str, canonical: str) -> None:
+    assert format_duration(parse_duration(text)) == canonical
+
+
+@pytest.mark.parametrize(
+    "text", ["", "60", "1d", "1h 30m", "m", ".s", "-", "1.2.3s", "1H", "٣s", "9999999999h", 60, None, True]
+)
+def test_bad_durations_are_named(text: object) -> None:
+    with pytest.raises(ValueError, match=r"duration"):
+        parse_duration(text)
+
+
+@given(st.integers(min_value=-(2**63) + 1, max_value=2**63 - 1))
+def test_a_printed_duration_reads_back(nanoseconds: int) -> None:
+    assert parse_duration(format_duration(nanoseconds)) == nanoseconds
+
+
+@given(st.decimals(min_value=-(10**18), max_value=10**18, places=9, allow_nan=False, allow_infinity=False))
+def test_a_quantity_means_its_number_with_every_suffix(number: Decimal) -> None:
+    plain = format(number, "f")
+    for suffix, factor in (("", 1), ("k", 1000), ("Ki", 1024), ("e2", 100)):
+        assert Fraction(parse_quantity(plain + suffix)) == Fraction(number) * factor
+
+
+@given(st.text(max_size=20))
+def test_any_text_is_read_or_refused_plainly(text: str) -> None:
+    for parse in (parse_quantity, parse_duration):
+        with contextlib.suppress(ValueError):
+            parse(text)
+
+
+RESOURCES = {"limits": {"cpu": "500m", "memory": "1Gi"}}
+
+
+@pytest.mark.parametrize(
+    ("path", "wanted", "live", "expected"),
+    [
+        (("readOnly",), False, None, True),
+        (("readOnly",), None, False, True),
+        (("readOnly",), True, None, False),
+        (("replicas",), 0, None, False),
+        (("replicas",), 1, 1, True),
+        (("replicas",), 1, True, False),
+        (("httpSecret",), "", None, True),
+        (("routes",), [], None, True),
+        (("tolerations",), None, [], True),
+        (("nodeSelector",), {}, None, True),
+        (("nodeSelector",), {"node-role.kubernetes.io/infra": ""}, None, False),
+        (("nodeSelector",), {"node-role.kubernetes.io/infra": ""}, {"node-role.kubernetes.io/infra": ""}, True),
+        (("proxy",), None, {}, True),
+        (("requests",), None, {"read": {"maxWaitInQueue": "0s"}, "write": {"maxWaitInQueue": "0s"}}, True),
+        (
+            ("requests", "read"),
+            {"maxRunning": 100, "maxWaitInQueue": "60s"},
+            {"maxRunning": 100, "maxWaitInQueue": "1m0s"},
+            True,
+        ),
+        (("requests", "read"), {"maxRunning": 0}, None, True),
+        (("resources",), RESOURCES, {"limits": {"cpu": "0.5", "memory": "1024Mi"}, "requests": {}}, True),
+        (("resources",), RESOURCES, {"limits": {"cpu": "500m"}}, False),
+        (("resources", "limits"), {"cpu": "0"}, {}, False),
+        (("storage", "emptyDir"), {}, {}, True),
+        (("storage", "emptyDir"), {}, None, False),
+        (("storage", "pvc"), None, {}, False),
+        (("storage", "pvc"), {"claim": ""}, {}, True),
+        (
+            ("storage", "s3"),
+            {"bucket": "images", "encrypt": False},
+            {"bucket": "images", "virtualHostedStyle": False, "trustedCA": {"name": ""}},
+            True,
+        ),
+        (("storage", "s3"), {"bucket": "images"}, {"bucket": "images", "encrypt": True}, False),
+        (("storage", "s3", "cloudFront", "duration"), "0s", None, True),
+        (("keepYoungerThanDuration",), "60m", "1h0m0s", True),
+        (("keepYoungerThanDuration",), "0s", None, False),
+        (("keepTagRevisions",), 0, None, False),
+        (("suspend",), False, None, True),
+        (("logLevel",), "Normal", None, True),
+        (("logLevel",), "Debug", None, False),
+        (("rolloutStrategy",), "RollingUpdate", None, False),
+        (("affinity",), {}, None, False),
+        (("routes",), [{"name": "a", "hostname": ""}], [{"name": "a"}], True),
+        (("routes",), [{"name": "a"}, {"name": "b"}], [{"name": "b"}, {"name": "a"}], False),
+        (("topologySpreadConstraints",), [{"labelSelector": {}}], [{}], False),
+    ],
+)
+def test_equality_is_field_by_field(path: tuple[str, ...], wanted: Any, live: Any, expected: bool) -> None:
+    assert same(path, wanted, live) is expected
+
+
+def test_a_bad_wish_is_refused_with_its_field_but_a_bad_live_value_is_only_different() -> None:
+    with pytest.raises(ValueError, match=r"^resources\.limits\.cpu: 'much' is not a quantity"):
+        same(("resources",), {"limits": {"cpu": "much"}}, None)
+    assert not same(("resources",), RESOURCES, {"limits": {"cpu": "much"}})
+    assert not same(("requests", "read", "maxWaitInQueue"), "30s", "soon")
