@@ -10,6 +10,7 @@ import sys
 import tarfile
 from pathlib import Path
 
+import ansible_test
 import pytest
 import yaml
 
@@ -70,6 +71,29 @@ def test_an_installed_module_is_documented(installed: Path, module: str) -> None
     done = _ansible("ansible-doc", f"{COLLECTION}.{module}", home=installed, collections=installed)
     assert done.returncode == 0, done.stderr
     assert "EXAMPLES:" in done.stdout
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_ansible_s_own_validation_has_no_complaint_about_an_installed_module(installed: Path, module: str) -> None:
+    # The program behind `ansible-test sanity --test validate-modules`, which itself wants network and a git checkout.
+    validator = Path(ansible_test.__path__[0]) / "_util" / "controller" / "sanity" / "validate-modules"
+    done = subprocess.run(
+        [
+            *(
+                sys.executable,
+                str(validator / "validate.py"),
+                "--collection",
+                "ansible_collections/alauda/image_registry",
+            ),
+            *("--collection-version", "0.1.0", f"plugins/modules/{module}.py"),
+        ],
+        cwd=installed / "ansible_collections" / "alauda" / "image_registry",
+        env={**os.environ, "PYTHONPATH": f"{validator}{os.pathsep}{installed}", "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("playbook", PLAYBOOKS)
