@@ -21,7 +21,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tests.cluster import Cluster, ClusterError, binary
+from tests.cluster import Cluster, ClusterError
+from tests.cluster.cluster import ScreenSteps
 from tests.demo import image
 
 NAMESPACE = "image-registry-system"
@@ -121,20 +122,11 @@ class Demo:
         self._screen.line(f"({time.monotonic() - begin:.1f} s)")
         return child.returncode, int(recap[1]), text
 
-    def _kubectl(self, *arguments: str, show: bool = True) -> str:
-        """Runs kubectl, its output on the screen unless told otherwise. Raises NotAsPromised with its text."""
-        command = [str(binary()), "kubectl", "--kubeconfig", str(self._cluster.kubeconfig), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        if done.returncode:
-            raise NotAsPromised(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
-        if show:
-            self._screen.line(f"$ kubectl {' '.join(arguments)}")
-            for line in done.stdout.splitlines():
-                self._screen.line(f"  {line}")
-        return done.stdout
-
-    def _generation(self) -> int:
-        return int(self._kubectl("get", CONFIG, "-o", "jsonpath={.metadata.generation}", show=False))
+    def _kubectl(self, *arguments: str) -> None:
+        """Runs kubectl with its output on the screen."""
+        self._screen.line(f"$ kubectl {' '.join(arguments)}")
+        for line in self._cluster.kubectl(*arguments).splitlines():
+            self._screen.line(f"  {line}")
 
     def configured(self, name: str, variables: Mapping[str, Any]) -> None:
         """Runs a playbook that must change something, moves an image, runs it again: nothing may change."""
@@ -156,7 +148,7 @@ class Demo:
 
     def refused(self, name: str, variables: Mapping[str, Any], *reasons: str, writes: bool = False) -> None:
         """Runs a playbook that must fail and name every one of `reasons`; unless `writes`, nothing may be written."""
-        before = self._generation()
+        before = self._cluster.config_generation()
         status, _, text = self._playbook(name, variables)
         if status == 0:
             raise NotAsPromised(f"{name} accepted a request that cannot work")
@@ -164,7 +156,7 @@ class Demo:
         missing = [reason for reason in reasons if reason.lower() not in said]
         if missing:
             raise NotAsPromised(f"{name} failed without naming {', '.join(missing)}")
-        if not writes and self._generation() != before:
+        if not writes and self._cluster.config_generation() != before:
             raise NotAsPromised(f"{name} was refused, yet Config/cluster was written")
         self._screen.proven("refused, with its reason" + ("" if writes else "; nothing was written"))
 
@@ -172,6 +164,8 @@ class Demo:
         """All chapters in order. Raises NotAsPromised, ImageError, ClusterError."""
         chapter = self._screen.chapter
         chapter("What is running")
+        for line in self._cluster.describe().splitlines():
+            self._screen.line(line)
         self._kubectl("version")
         self._kubectl("get", "nodes")
         self._kubectl("get", "deployments,pods", "--namespace", NAMESPACE)
@@ -223,12 +217,10 @@ def main() -> int:
     print(head + textwrap.indent(rest.split("Exit status")[0].rstrip(), ""), flush=True)
     try:
         screen.chapter("Starting a Kubernetes control plane with Registry v2 on it (the first time builds it: minutes)")
-        with (
-            tempfile.TemporaryDirectory(prefix="image-registry-demo-") as folder,
-            Cluster(name=f"demo-{os.getpid()}") as cluster,
-        ):
-            Demo(cluster, screen, Path(folder)).run()
-            screen.chapter("Stopping the cluster")
+        with tempfile.TemporaryDirectory(prefix="image-registry-demo-") as folder:
+            with Cluster(f"demo-{os.getpid()}", s3=True, report=ScreenSteps(sys.stdout)) as cluster:
+                Demo(cluster, screen, Path(folder)).run()
+                screen.chapter("Stopping the cluster")
     except KeyboardInterrupt:
         screen.chapter("Interrupted; the cluster is stopped")
         return 130
