@@ -15,7 +15,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import textwrap
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -214,13 +213,15 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _interrupted)
     screen = Screen()
     head, _, rest = (__doc__ or "").partition("\n")
-    print(head + textwrap.indent(rest.split("Exit status")[0].rstrip(), ""), flush=True)
+    print(head + rest.split("Exit status")[0].rstrip(), flush=True)
     try:
         screen.chapter("Starting a Kubernetes control plane with Registry v2 on it (the first time builds it: minutes)")
-        with tempfile.TemporaryDirectory(prefix="image-registry-demo-") as folder:
-            with Cluster(f"demo-{os.getpid()}", s3=True, report=ScreenSteps(sys.stdout)) as cluster:
-                Demo(cluster, screen, Path(folder)).run()
-                screen.chapter("Stopping the cluster")
+        with (
+            tempfile.TemporaryDirectory(prefix="image-registry-demo-") as folder,
+            Cluster(f"demo-{os.getpid()}", s3=True, report=ScreenSteps(sys.stdout)) as cluster,
+        ):
+            Demo(cluster, screen, Path(folder)).run()
+            screen.chapter("Stopping the cluster")
     except KeyboardInterrupt:
         screen.chapter("Interrupted; the cluster is stopped")
         return 130
