@@ -437,11 +437,10 @@ class Client:
                 return None
             raise
 
-    def list(
+    def pages(
         self, path: str, *, label_selector: str = "", field_selector: str = "", limit: int = 500
-    ) -> tuple[list[JSON], str]:
-        """All items in pages of `limit`, and the resourceVersion a watch can go on from."""
-        items: list[JSON] = []
+    ) -> Iterator[JSON]:
+        """The collection page by page, so that a large one never is in memory as a whole."""
         token = ""
         while True:
             query = {"limit": str(limit)}
@@ -452,15 +451,36 @@ class Client:
             if token:
                 query["continue"] = token
             page = self._json("GET", f"{path}?{urlencode(query)}")
-            items.extend(page.get("items") or [])
-            meta = page.get("metadata") or {}
-            token = str(meta.get("continue") or "")
+            yield page
+            token = str((page.get("metadata") or {}).get("continue") or "")
             if not token:
-                return items, str(meta.get("resourceVersion") or "")
+                return
+
+    def list(self, path: str, *, label_selector: str = "", field_selector: str = "") -> tuple[list[JSON], str]:
+        """All items, and the resourceVersion a watch can go on from."""
+        items: list[JSON] = []
+        version = ""
+        for page in self.pages(path, label_selector=label_selector, field_selector=field_selector):
+            items.extend(page.get("items") or [])
+            version = str((page.get("metadata") or {}).get("resourceVersion") or "")
+        return items, version
 
     def patch(self, path: str, body: JSON, *, dry_run: bool = False) -> JSON:
         """Merge patch with strict field validation: a field the server does not know is an error, never ignored."""
         return self._json("PATCH", path + _write_query(dry_run), body, MERGE_PATCH)
+
+    def delete(self, path: str, *, dry_run: bool = False, resource_version: str = "") -> None:
+        """Delete one object, only in the given version if there is one. An object that is gone already is no error."""
+        body: dict[str, Any] = {"kind": "DeleteOptions", "apiVersion": "v1"}
+        if resource_version:
+            body["preconditions"] = {"resourceVersion": resource_version}
+        if dry_run:
+            body["dryRun"] = ["All"]
+        try:
+            self._json("DELETE", path + ("?dryRun=All" if dry_run else ""), body)
+        except ApiError as error:
+            if error.status != 404:
+                raise
 
     def create(self, path: str, body: JSON, *, dry_run: bool = False) -> JSON:
         """Create in the collection `path`, with strict field validation."""

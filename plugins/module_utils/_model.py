@@ -93,6 +93,8 @@ class Snapshot:
     pods: tuple[JSON, ...] | Unseen = UNSEEN
     claim: Seen = UNSEEN
     storage_class: Seen = UNSEEN
+    pruner: Seen = UNSEEN
+    cronjob: Seen = UNSEEN
     probes: tuple[Probe, ...] | Unseen = UNSEEN
     log: tuple[LogFinding, ...] | Unseen = UNSEEN
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Union
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._model import JSON
@@ -58,7 +58,8 @@ class Write:
 class Plan:
     """What is to be done. findings: reasons not to write anything. left_behind: data that stays where it was.
 
-    goal: what must then be true, in the form the part's own watcher takes.
+    goal: what must then be true, in the form the part's own watcher takes. checks: requests that stay dry runs.
+    values: more for the task's result.
     """
 
     findings: tuple[str, ...] = ()
@@ -68,6 +69,8 @@ class Plan:
     claim: str | None = None
     left_behind: tuple[str, ...] = ()
     verify: bool = True
+    checks: tuple[Write, ...] = ()
+    values: Mapping[str, Any] = field(default_factory=dict)
 
 
 def fingerprint(text: str) -> str:

@@ -7,9 +7,10 @@ functions (``needs`` and ``plan``).
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._client import ApiError, Client, ClientError
@@ -35,8 +36,8 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._plan import
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._platform import Platform
 
-REPLANS = 3
-"""How often a lost race (409) is answered by reading and planning again."""
+REPLANS = 40
+"""How often a lost race (409) is answered by reading and planning again: enough for 20 writers of one list."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,15 @@ class Result:
     values: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class WriteFailure:
+    """A write that failed although its dry run did not. status: HTTP code, 0 without an answer."""
+
+    what: str
+    status: int
+    text: str
+
+
 class Refused(Exception):
     """Nothing was written. The text lists every finding."""
 
@@ -86,47 +96,65 @@ def reconcile(client: Client, platform: Platform, part: Part, options: Options) 
 
     Raises Refused, ApiError or ClientError before anything has been written; later failures come as Result.failure.
     """
-    for attempt in range(REPLANS):
-        seen = read(client, platform, part.needs)
-        plan = part.plan(seen)
-        if plan.findings:
-            raise Refused(_findings_text(plan.findings))
-        try:
-            predicted = _write_all(client, plan.writes, dry_run=True)
-            break
-        except ApiError as error:
-            if error.status != 409 or attempt == REPLANS - 1:
-                raise Refused(_refused_by_server(error)) from None
-    result = Result(changed=bool(plan.writes), warnings=list(plan.warnings))
+    seen, plan, answers, failure = _settle(client, platform, part, options)
+    result = Result(changed=bool(plan.writes), failure=failure, warnings=list(plan.warnings))
+    before = seen[part.main]
+    main: JSON = answers.get(part.main_path, before if isinstance(before, Mapping) else {})
     result.values.update(
         diff={"before": _side(plan.writes, "before"), "after": _side(plan.writes, "after")},
         patch=next((dict(write.body) for write in plan.writes if write.path == part.main_path), {}),
         written=[{"kind": write.kind, "name": write.name, "verb": write.verb} for write in plan.writes],
         left_behind=list(plan.left_behind),
+        **plan.values,
     )
-    before = seen[part.main]
-    main: JSON = before if isinstance(before, Mapping) else {}
-    if options.check_mode:
-        result.values[part.main] = public(predicted.get(part.main_path, main))
-        result.values["verification"] = _not_verified("check mode: nothing was written, nothing was verified")
-        return result
-    answers, failure = _write_for_real(client, plan.writes)
-    main = answers.get(part.main_path, main)
     result.values[part.main] = public(main)
-    if failure:
-        result.failure = failure
+    if failure is not None:
         result.changed = bool(answers)
-        result.values["verification"] = _not_verified("not reached")
+        why = "not reached"
+    elif options.check_mode:
+        why = "check mode: nothing was written, nothing was verified"
+    elif not options.wait:
+        why = "wait is false: the values were stored, nothing was verified"
+    elif not plan.verify:
+        why = "the operator is told not to act (management_state), so there is no effect to verify"
+    else:
+        _prove(client, part, plan, {**seen, part.main: main}, options, result)
         return result
-    if not options.wait or not plan.verify:
-        why = (
-            "wait is false: the values were stored, nothing was verified"
-            if not options.wait
-            else "the operator is told not to act (management_state), so there is no effect to verify"
-        )
-        result.values["verification"] = _not_verified(why)
-        return result
-    outcome = verify(client, part, plan, {**seen, part.main: main}, options)
+    result.values["verification"] = _not_verified(why)
+    return result
+
+
+def _settle(
+    client: Client, platform: Platform, part: Part, options: Options
+) -> tuple[dict[str, Reading], Plan, dict[str, JSON], str | None]:
+    """Read, refuse, dry run and (unless in check mode) write; a lost race starts again from reading.
+
+    Returns what was read, the plan, the API server's answers by path and the text of a failure half way.
+    """
+    for attempt in range(REPLANS):
+        seen = read(client, platform, part.needs)
+        plan = part.plan(seen)
+        if plan.findings:
+            raise Refused(_findings_text(plan.findings))
+        plan = _checked(client, plan)
+        try:
+            answers = {write.path: _send(client, write, dry_run=True) for write in plan.writes}
+            if options.check_mode:
+                return seen, plan, answers, None
+        except ApiError as error:
+            if error.status != 409 or attempt == REPLANS - 1:
+                raise Refused(_refused_by_server(error)) from None
+        else:
+            answers, failure = _write_all(client, plan.writes)
+            if failure is None or answers or failure.status != 409 or attempt == REPLANS - 1:
+                return seen, plan, answers, _half_way(plan.writes, answers, failure)
+        time.sleep(random.uniform(0.0, min(0.05 * 2**attempt, 1.0)))
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _prove(client: Client, part: Part, plan: Plan, seen: Readings, options: Options, result: Result) -> None:
+    """Verify the effect and put the outcome into the result."""
+    outcome = verify(client, part, plan, seen, options)
     last = getattr(outcome.snapshot, part.main)
     if isinstance(last, Mapping):
         result.values[part.main] = public(last)
@@ -136,7 +164,6 @@ def reconcile(client: Client, platform: Platform, part: Part, options: Options) 
         result.warnings += outcome.verdict.warnings
     else:
         result.failure = _failure_text(outcome, result.changed, events)
-    return result
 
 
 # -- reading and writing ---------------------------------------------------------------------------------------------
@@ -177,29 +204,39 @@ def _send(client: Client, write: Write, dry_run: bool) -> JSON:
     return client.patch(write.path, write.body, dry_run=dry_run)
 
 
-def _write_all(client: Client, writes: tuple[Write, ...], *, dry_run: bool) -> dict[str, JSON]:
-    """Answers by path. Every write is tried as a dry run first, so that a refusal never leaves half of them done."""
-    return {write.path: _send(client, write, dry_run) for write in writes}
+def _checked(client: Client, plan: Plan) -> Plan:
+    """The plan after the API server itself has judged what only it can judge; never writes. Raises Refused."""
+    warnings = list(plan.warnings)
+    for check in plan.checks:
+        try:
+            _send(client, check, dry_run=True)
+        except ApiError as error:
+            if error.status == 403:
+                warnings.append(f"Could not have the {check.kind} {check.name!r} checked: {error.message}")
+                continue
+            why = "; ".join(error.causes) or error.message
+            raise Refused(f"Nothing was written. The {check.kind} {check.name!r} is not valid: {why}") from None
+    return replace(plan, warnings=tuple(warnings))
 
 
-def _write_for_real(client: Client, writes: tuple[Write, ...]) -> tuple[dict[str, JSON], str | None]:
-    """Answers by path and, when one failed after all, what was and what was not written."""
+def _write_all(client: Client, writes: tuple[Write, ...]) -> tuple[dict[str, JSON], WriteFailure | None]:
+    """Answers by path, and the failure that ended it. All were accepted as dry runs, so this is rare."""
     answers: dict[str, JSON] = {}
-    done: list[str] = []
     for write in writes:
         try:
             answers[write.path] = _send(client, write, dry_run=False)
         except (ApiError, ClientError) as error:
-            before = f"Already written: {', '.join(done)}. " if done else "Nothing had been written before. "
-            return (
-                answers,
-                (
-                    f"Writing {write.kind}/{write.name} failed: {error} {before}Run the task again: it continues from "
-                    "there."
-                ),
-            )
-        done.append(f"{write.kind}/{write.name}")
+            status = error.status if isinstance(error, ApiError) else 0
+            return answers, WriteFailure(f"{write.kind}/{write.name}", status, str(error))
     return answers, None
+
+
+def _half_way(writes: tuple[Write, ...], answers: Mapping[str, JSON], failure: WriteFailure | None) -> str | None:
+    if failure is None:
+        return None
+    done = ", ".join(f"{write.kind}/{write.name}" for write in writes if write.path in answers)
+    before = f"Already written: {done}." if done else "Nothing had been written before."
+    return f"Writing {failure.what} failed: {failure.text} {before} Run the task again: it continues from there."
 
 
 # -- verifying -------------------------------------------------------------------------------------------------------
