@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""REST calls, watches and watch-fed caches; small on purpose: the simulator lives beside a whole control plane."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import urllib3
+import yaml
+
+from .names import GROUP, Json
+
+log = logging.getLogger("operator.api")
+
+_APPS, _BATCH, _RBAC, _OWN = "apis/apps/v1", "apis/batch/v1", "apis/rbac.authorization.k8s.io/v1", f"apis/{GROUP}/v1"
+KINDS: dict[str, tuple[str, str]] = {
+    "Namespace": ("api/v1", "namespaces"),
+    "Node": ("api/v1", "nodes"),
+    "Service": ("api/v1", "services"),
+    "Secret": ("api/v1", "secrets"),
+    "ConfigMap": ("api/v1", "configmaps"),
+    "ServiceAccount": ("api/v1", "serviceaccounts"),
+    "PersistentVolumeClaim": ("api/v1", "persistentvolumeclaims"),
+    "Deployment": (_APPS, "deployments"),
+    "CronJob": (_BATCH, "cronjobs"),
+    "Job": (_BATCH, "jobs"),
+    "PodDisruptionBudget": ("apis/policy/v1", "poddisruptionbudgets"),
+    "Ingress": ("apis/networking.k8s.io/v1", "ingresses"),
+    "PriorityClass": ("apis/scheduling.k8s.io/v1", "priorityclasses"),
+    "ClusterRole": (_RBAC, "clusterroles"),
+    "ClusterRoleBinding": (_RBAC, "clusterrolebindings"),
+    "RoleBinding": (_RBAC, "rolebindings"),
+    "CustomResourceDefinition": ("apis/apiextensions.k8s.io/v1", "customresourcedefinitions"),
+    "Config": (_OWN, "configs"),
+    "ImagePruner": (_OWN, "imagepruners"),
+}
+
+
+class ApiError(Exception):
+    """The API server refused a request; ``message`` is its own text."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+
+    @property
+    def not_found(self) -> bool:
+        """The object does not exist."""
+        return self.status == 404
+
+    @property
+    def conflict(self) -> bool:
+        """Somebody else wrote the object meanwhile."""
+        return self.status == 409 and self.reason != "AlreadyExists"
+
+
+class Api:
+    """Client of the API server that a kubeconfig's current context names. Safe to share between threads.
+
+    :raises OSError, ValueError: when the kubeconfig cannot be read.
+    """
+
+    def __init__(self, kubeconfig: str | Path) -> None:
+        path = Path(kubeconfig)
+        document: Json = yaml.safe_load(path.read_text(encoding="utf-8"))
+        try:
+            context = _named(document["contexts"], document["current-context"])["context"]
+            cluster = _named(document["clusters"], context["cluster"])["cluster"]
+            user = _named(document["users"], context["user"]).get("user") or {}
+            self._server: str = cluster["server"].rstrip("/")
+        except KeyError as error:
+            raise ValueError(f"kubeconfig {path} lacks {error}") from error
+        self._headers = {"User-Agent": "cluster-image-registry-operator"}
+        if user.get("token"):
+            self._headers["Authorization"] = f"Bearer {user['token']}"
+        options: dict[str, Any] = {"retries": False, "maxsize": 16}
+        if self._server.startswith("https"):
+            self._folder = tempfile.TemporaryDirectory(prefix="operator-")
+            for option, section, key in (
+                ("ca_certs", cluster, "certificate-authority"),
+                ("cert_file", user, "client-certificate"),
+                ("key_file", user, "client-key"),
+            ):
+                if section.get(key + "-data"):
+                    file = Path(self._folder.name) / option
+                    file.touch(mode=0o600)
+                    file.write_bytes(base64.b64decode(section[key + "-data"]))
+                    options[option] = str(file)
+                elif section.get(key):
+                    options[option] = os.path.join(path.parent, section[key])
+            options["cert_reqs"] = "CERT_NONE" if cluster.get("insecure-skip-tls-verify") else "CERT_REQUIRED"
+        self._pool = urllib3.PoolManager(**options)
+
+    def path(self, kind: str, namespace: str | None = None, name: str | None = None, sub: str | None = None) -> str:
+        """URL path of a collection, an object or a subresource."""
+        group, plural = KINDS[kind]
+        parts = [group]
+        if namespace:
+            parts += ["namespaces", namespace]
+        parts += [part for part in (plural, name, sub) if part]
+        return "/" + "/".join(parts)
+
+    def call(self, method: str, path: str, body: Json | None = None, content_type: str = "application/json") -> Json:
+        """One request; ApiError when it is refused, OSError when nobody answers."""
+        headers = {**self._headers, "Accept": "application/json"}
+        if body is not None:
+            headers["Content-Type"] = content_type
+        try:
+            answer = self._pool.request(
+                method,
+                self._server + path,
+                body=json.dumps(body) if body is not None else None,
+                headers=headers,
+                timeout=urllib3.Timeout(connect=2, read=30),
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise OSError(f"{method} {path}: {error}") from error
+        return _decode(answer.status, answer.data)
+
+    def get(self, kind: str, name: str, namespace: str | None = None) -> Json:
+        """Read one object."""
+        return self.call("GET", self.path(kind, namespace, name))
+
+    def find(self, kind: str, name: str, namespace: str | None = None) -> Json | None:
+        """Read one object, None when it does not exist."""
+        try:
+            return self.get(kind, name, namespace)
+        except ApiError as error:
+            if error.not_found:
+                return None
+            raise
+
+    def list(self, kind: str, namespace: str | None = None, query: str = "") -> list[Json]:
+        """Objects of a kind."""
+        items: list[Json] = self.call("GET", self.path(kind, namespace) + (f"?{query}" if query else ""))["items"]
+        return items
+
+    def create(self, obj: Json) -> Json:
+        """Create an object."""
+        return self.call("POST", self.path(obj["kind"], obj["metadata"].get("namespace")), obj)
+
+    def update(self, obj: Json, sub: str | None = None) -> Json:
+        """Replace an object, or its status with ``sub="status"``."""
+        meta = obj["metadata"]
+        return self.call("PUT", self.path(obj["kind"], meta.get("namespace"), meta["name"], sub), obj)
+
+    def merge(self, kind: str, name: str, patch: Json, namespace: str | None = None, sub: str | None = None) -> Json:
+        """JSON merge patch."""
+        return self.call("PATCH", self.path(kind, namespace, name, sub), patch, "application/merge-patch+json")
+
+    def delete(self, kind: str, name: str, namespace: str | None = None, foreground: bool = False) -> Json | None:
+        """Delete an object, None when it was gone already."""
+        policy = "Foreground" if foreground else "Background"
+        try:
+            return self.call(
+                "DELETE",
+                self.path(kind, namespace, name),
+                {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": policy},
+            )
+        except ApiError as error:
+            if error.not_found:
+                return None
+            raise
+
+    def watch(self, kind: str, namespace: str | None, version: str) -> Iterator[Json]:
+        """Events after a resource version, until the server ends the watch; ApiError 410 when it is too old."""
+        path = f"{self.path(kind, namespace)}?watch=1&allowWatchBookmarks=true&resourceVersion={version}"
+        try:
+            answer = self._pool.request(
+                "GET",
+                self._server + path,
+                headers={**self._headers, "Accept": "application/json"},
+                preload_content=False,
+                timeout=urllib3.Timeout(connect=2, read=None),
+            )
+            if answer.status != 200:
+                _decode(answer.status, answer.read())
+            try:
+                rest = b""
+                for chunk in answer.stream(1 << 16, decode_content=True):
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    for line in lines:
+                        event: Json = json.loads(line)
+                        if event["type"] == "ERROR":
+                            status = event["object"]
+                            raise ApiError(status.get("code", 500), status.get("reason", ""), status.get("message", ""))
+                        yield event
+            finally:
+                answer.close()
+        except urllib3.exceptions.HTTPError as error:
+            raise OSError(f"watch {path}: {error}") from error
+
+
+class Cache:
+    """A watch-fed copy of one collection, as an informer keeps it.
+
+    :param changed: called after every real change with (old, new), either of which may be None.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        kind: str,
+        namespace: str | None = None,
+        changed: Callable[[Json | None, Json | None], None] | None = None,
+    ) -> None:
+        self._api, self._kind, self._namespace = api, kind, namespace
+        self._listeners = [changed] if changed else []
+        self._items: dict[tuple[str, str], Json] = {}
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self.synced = threading.Event()
+
+    def listen(self, changed: Callable[[Json | None, Json | None], None]) -> None:
+        """Add a listener; only before the start."""
+        self._listeners.append(changed)
+
+    def start(self) -> None:
+        """List and watch in a thread of its own."""
+        threading.Thread(target=self._run, name=f"cache-{self._kind}", daemon=True).start()
+
+    def stop(self) -> None:
+        """Do not reconnect any more."""
+        self._stop.set()
+
+    def get(self, name: str, namespace: str | None = None) -> Json | None:
+        """The cached object; do not change it."""
+        with self._lock:
+            return self._items.get((namespace or self._namespace or "", name))
+
+    def items(self) -> list[Json]:
+        """All cached objects; do not change them."""
+        with self._lock:
+            return list(self._items.values())
+
+    def learn(self, obj: Json) -> None:
+        """Take over the answer of our own write, unless the watch knows something newer."""
+        self._store(obj)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                answer = self._api.call("GET", self._api.path(self._kind, self._namespace))
+                self._replace(answer["items"])
+                self.synced.set()
+                version = answer["metadata"]["resourceVersion"]
+                while not self._stop.is_set():
+                    for event in self._api.watch(self._kind, self._namespace, version):
+                        version = event["object"]["metadata"]["resourceVersion"]
+                        if event["type"] == "DELETED":
+                            self._drop(event["object"])
+                        elif event["type"] != "BOOKMARK":
+                            self._store(event["object"])
+            except (OSError, ApiError, ValueError) as error:
+                log.debug("%s: %s; listing again", self._kind, error)
+                self._stop.wait(0.2)
+
+    def _replace(self, items: list[Json]) -> None:
+        seen = set()
+        for obj in items:
+            obj.setdefault("kind", self._kind)
+            seen.add(_key(obj))
+            self._store(obj)
+        with self._lock:
+            gone = [obj for key, obj in self._items.items() if key not in seen]
+        for obj in gone:
+            self._drop(obj)
+
+    def _store(self, obj: Json) -> None:
+        obj.setdefault("kind", self._kind)
+        with self._lock:
+            old = self._items.get(_key(obj))
+            if old is not None and int(old["metadata"]["resourceVersion"]) >= int(obj["metadata"]["resourceVersion"]):
+                return
+            self._items[_key(obj)] = obj
+        for changed in self._listeners:
+            changed(old, obj)
+
+    def _drop(self, obj: Json) -> None:
+        with self._lock:
+            old = self._items.pop(_key(obj), None)
+        if old is not None:
+            for changed in self._listeners:
+                changed(old, None)
+
+
+def _key(obj: Json) -> tuple[str, str]:
+    return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+
+
+def _named(items: list[Json], name: str) -> Json:
+    for item in items:
+        if item["name"] == name:
+            return item
+    raise KeyError(name)
+
+
+def _decode(status: int, data: bytes) -> Json:
+    try:
+        document = json.loads(data) if data else {}
+    except ValueError:
+        document = {"message": data.decode(errors="replace")}
+    if status >= 300:
+        raise ApiError(status, document.get("reason", ""), document.get("message", f"HTTP {status}"))
+    result: Json = document
+    return result
