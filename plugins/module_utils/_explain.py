@@ -29,7 +29,7 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
         rf"\g<1>{_HIDDEN}",
     ),
     (re.compile(r"(?i)\b((?:basic|bearer)\s+)[A-Za-z0-9+/._~-]{12,}=*"), rf"\g<1>{_HIDDEN}"),
-    (re.compile(r"://[^/\s\"'@]+@"), f"://{_HIDDEN}@"),
+    (re.compile(r"://[^/\s\"']+@"), f"://{_HIDDEN}@"),
     (
         re.compile(
             r"(?i)([\w.-]*(?:passw(?:or)?d|secret_?(?:access)?_?key|access_?key(?:_?id)?|account_?key|api_?key|token)"

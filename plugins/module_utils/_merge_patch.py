@@ -49,7 +49,8 @@ def diff(desired: Mapping[str, Any], live: Mapping[str, Any], path: Path = ()) -
         if same(here, value, current):
             continue
         # Empty text and empty containers mean "absent", but a field's pattern may refuse them: say it with null.
-        empty = value in ("", None) or (isinstance(value, (dict, list)) and canonical(here, value) is None)
+        hollow = value is None or value == "" or isinstance(value, (dict, list))
+        empty = hollow and canonical(here, value) is None
         patch[key] = None if empty else value
     return patch
 

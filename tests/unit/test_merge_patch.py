@@ -71,6 +71,7 @@ def test_switching_backends_nulls_only_what_is_there() -> None:
         ({"resources": {}}, {"resources": {"limits": {"cpu": "1"}}}, {"resources": None}),
         ({"nodeSelector": {"a": ""}}, {"nodeSelector": {"a": "", "b": "c"}}, {"nodeSelector": {"b": None}}),
         ({"nodeSelector": {"a": ""}}, {}, {"nodeSelector": {"a": ""}}),
+        ({"nodeSelector": {"a": ""}}, {"nodeSelector": {}}, {"nodeSelector": {"a": ""}}),
         (
             {"requests": {"read": {"maxRunning": 5}}},
             {"requests": {"read": {"maxInQueue": 7, "maxWaitInQueue": "0s"}, "write": {"maxRunning": 9}}},
