@@ -124,3 +124,27 @@ def test_documents_name_the_supported_ansible() -> None:
     assert f"ansible-core>={oldest[1]}" in asked
     for role in (ROOT / "roles").glob("*/meta/main.yml"):
         assert yaml.safe_load(role.read_text(encoding="utf-8"))["galaxy_info"]["min_ansible_version"] == oldest[1]
+
+
+def test_a_failing_playbook_says_why_and_prints_no_secret_even_when_verbose(installed: Path) -> None:
+    done = _ansible(
+        "ansible-playbook",
+        f"{COLLECTION}.storage_s3",
+        "-vvv",
+        *(
+            "-e",
+            "registry_s3_bucket=images",
+            "-e",
+            "registry_s3_access_key=HUSH-access",
+            "-e",
+            "registry_s3_secret_key=HUSH-key",
+        ),
+        # Port 1 of the loopback: nobody answers there.
+        *("-e", "registry_storage_host=https://127.0.0.1:1", "-e", "registry_storage_api_key=HUSH-token"),
+        home=installed,
+        collections=installed,
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode == 2
+    assert "No answer from the API server https://127.0.0.1:1" in said
+    assert "HUSH" not in said
