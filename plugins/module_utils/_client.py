@@ -38,6 +38,8 @@ RETRY_WINDOW = 20.0
 """Seconds during which an answer of 429, 5xx or a broken connection is tried again."""
 
 MERGE_PATCH = "application/merge-patch+json"
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+METADATA_WATCH = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
 ENVIRONMENT = {
     "kubeconfig": "K8S_AUTH_KUBECONFIG",
@@ -336,9 +338,8 @@ class Client:
         return headers
 
     def _send(
-        self, verb: str, path: str, body: bytes | None, content_type: str | None, stream: bool, read: float
+        self, verb: str, path: str, body: bytes | None, extra: Mapping[str, str], stream: bool, read: float
     ) -> Any:
-        extra = {"Content-Type": content_type} if content_type else {}
         started = time.monotonic()
         try:
             return self._pool.request(
@@ -363,6 +364,7 @@ class Client:
         body: JSON | None = None,
         *,
         content_type: str | None = None,
+        accept: str = "",
         retry: bool | None = None,
         read_timeout: float = READ_TIMEOUT,
     ) -> Reply:
@@ -374,12 +376,15 @@ class Client:
         data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
         if data is not None and content_type is None:
             content_type = "application/json"
+        extra = {"Content-Type": content_type} if content_type else {}
+        if accept:
+            extra["Accept"] = accept
         idempotent = verb in ("GET", "PATCH", "PUT", "DELETE") if retry is None else retry
         deadline = time.monotonic() + RETRY_WINDOW
         pause = 0.1
         while True:
             try:
-                answer = self._send(verb, path, data, content_type, False, read_timeout)
+                answer = self._send(verb, path, data, extra, False, read_timeout)
             except (urllib3.exceptions.HTTPError, OSError) as error:
                 refused = isinstance(error, urllib3.exceptions.NewConnectionError)
                 certificate = "CERTIFICATE_VERIFY_FAILED" in str(error) or "certificate" in str(error).lower()
@@ -411,8 +416,10 @@ class Client:
         cause = text.split(": ", 1)[-1] if ": " in text else text
         return f"No answer from the API server {self.host}: {hint} ({cause[:300]})."
 
-    def _json(self, verb: str, path: str, body: JSON | None = None, content_type: str | None = None) -> JSON:
-        reply = self.raw(verb, path, body, content_type=content_type)
+    def _json(
+        self, verb: str, path: str, body: JSON | None = None, content_type: str | None = None, accept: str = ""
+    ) -> JSON:
+        reply = self.raw(verb, path, body, content_type=content_type, accept=accept)
         if reply.status >= 300:
             raise ApiError(verb, path, reply.status, reply.body)
         try:
@@ -438,9 +445,12 @@ class Client:
             raise
 
     def pages(
-        self, path: str, *, label_selector: str = "", field_selector: str = "", limit: int = 500
+        self, path: str, *, label_selector: str = "", field_selector: str = "", limit: int = 500, metadata: bool = False
     ) -> Iterator[JSON]:
-        """The collection page by page, so that a large one never is in memory as a whole."""
+        """The collection page by page, so that a large one never is in memory as a whole.
+
+        metadata: ask for the objects' metadata only.
+        """
         token = ""
         while True:
             query = {"limit": str(limit)}
@@ -450,17 +460,19 @@ class Client:
                 query["fieldSelector"] = field_selector
             if token:
                 query["continue"] = token
-            page = self._json("GET", f"{path}?{urlencode(query)}")
+            page = self._json("GET", f"{path}?{urlencode(query)}", accept=METADATA_LIST if metadata else "")
             yield page
             token = str((page.get("metadata") or {}).get("continue") or "")
             if not token:
                 return
 
-    def list(self, path: str, *, label_selector: str = "", field_selector: str = "") -> tuple[list[JSON], str]:
+    def list(
+        self, path: str, *, label_selector: str = "", field_selector: str = "", metadata: bool = False
+    ) -> tuple[list[JSON], str]:
         """All items, and the resourceVersion a watch can go on from."""
         items: list[JSON] = []
         version = ""
-        for page in self.pages(path, label_selector=label_selector, field_selector=field_selector):
+        for page in self.pages(path, label_selector=label_selector, field_selector=field_selector, metadata=metadata):
             items.extend(page.get("items") or [])
             version = str((page.get("metadata") or {}).get("resourceVersion") or "")
         return items, version
@@ -494,6 +506,7 @@ class Client:
         field_selector: str = "",
         label_selector: str = "",
         seconds: int = 300,
+        metadata: bool = False,
     ) -> Watch:
         """Open a watch that the server ends after `seconds`. Raises ApiError or ClientError when that fails."""
         query = {
@@ -508,7 +521,8 @@ class Client:
             query["labelSelector"] = label_selector
         full = f"{path}?{urlencode(query)}"
         try:
-            answer = self._send("GET", full, None, None, True, seconds + READ_TIMEOUT)
+            extra = {"Accept": METADATA_WATCH} if metadata else {}
+            answer = self._send("GET", full, None, extra, True, seconds + READ_TIMEOUT)
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise ClientError(self._unreachable(error)) from None
         if answer.status >= 300:

@@ -95,6 +95,11 @@ class Snapshot:
     storage_class: Seen = UNSEEN
     pruner: Seen = UNSEEN
     cronjob: Seen = UNSEEN
+    namespaces: tuple[JSON, ...] | Unseen = UNSEEN
+    selected: tuple[JSON, ...] | Unseen = UNSEEN
+    bindings: tuple[JSON, ...] | Unseen = UNSEEN
+    secrets: tuple[JSON, ...] | Unseen = UNSEEN
+    accounts: tuple[JSON, ...] | Unseen = UNSEEN
     probes: tuple[Probe, ...] | Unseen = UNSEEN
     log: tuple[LogFinding, ...] | Unseen = UNSEEN
 

@@ -41,13 +41,17 @@ Sink = queue.SimpleQueue[tuple[str, Union[tuple[JSON, ...], ApiError]]]
 
 @dataclass(frozen=True)
 class Target:
-    """A collection to follow. label: the field of Snapshot it fills. single: the selector names one object."""
+    """A collection to follow. label: the field of Snapshot it fills. single: the selector names one object.
+
+    metadata: only metadata is asked for, so that the content of Secrets never leaves the API server.
+    """
 
     label: str
     path: str
     field_selector: str = ""
     label_selector: str = ""
     single: bool = True
+    metadata: bool = False
 
 
 class Watcher(Protocol):
@@ -84,6 +88,7 @@ class Follow(threading.Thread):
         super().__init__(daemon=True, name=f"follow-{target.label}")
         self._client, self._sink, self._label, self._path = client, sink, target.label, target.path
         self._fields, self._labels = target.field_selector, target.label_selector
+        self._metadata = target.metadata
         self._ended = threading.Event()
         self._watch: Watch | None = None
 
@@ -99,8 +104,10 @@ class Follow(threading.Thread):
         pause = 0.2
         while not self._ended.is_set():
             try:
-                items, version = self._client.list(self._path, field_selector=self._fields, label_selector=self._labels)
-                state = {item["metadata"]["name"]: item for item in items}
+                items, version = self._client.list(
+                    self._path, field_selector=self._fields, label_selector=self._labels, metadata=self._metadata
+                )
+                state = {_key(item): item for item in items}
                 self._report(state)
                 pause = 0.2
                 self._follow(state, version)
@@ -118,7 +125,11 @@ class Follow(threading.Thread):
         while not self._ended.is_set():
             try:
                 self._watch = self._client.watch(
-                    self._path, version, field_selector=self._fields, label_selector=self._labels
+                    self._path,
+                    version,
+                    field_selector=self._fields,
+                    label_selector=self._labels,
+                    metadata=self._metadata,
                 )
             except ApiError as error:
                 if error.status == 403:
@@ -135,15 +146,20 @@ class Follow(threading.Thread):
                     if event.type == "BOOKMARK":
                         continue
                     if event.type == "DELETED":
-                        state.pop(meta.get("name", ""), None)
+                        state.pop(_key(event.object), None)
                     else:
-                        state[meta.get("name", "")] = event.object
+                        state[_key(event.object)] = event.object
                     self._report(state)
             finally:
                 self._watch.close()
 
     def _report(self, state: Mapping[str, JSON]) -> None:
         self._sink.put((self._label, tuple(state.values())))
+
+
+def _key(item: JSON) -> str:
+    meta = item.get("metadata") or {}
+    return f"{meta.get('namespace', '')}/{meta.get('name', '')}"
 
 
 def wait(

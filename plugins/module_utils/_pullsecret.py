@@ -15,10 +15,12 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._facts impor
 from ansible_collections.alauda.image_registry.plugins.module_utils._merge_patch import apply, diff, names, owned
 from ansible_collections.alauda.image_registry.plugins.module_utils._model import (
     JSON,
+    UNSEEN,
     Done,
     Failed,
     History,
     Snapshot,
+    Unseen,
     Verdict,
     Waiting,
 )
@@ -35,11 +37,32 @@ _HOST_LABEL = re.compile(r"^[A-Za-z0-9]([-A-Za-z0-9_]{0,61}[A-Za-z0-9])?$")
 
 @dataclass(frozen=True)
 class Goal:
-    """What must be true. spec: merge patch form of what Config.spec must hold. namespaces: to be checked one by one."""
+    """What must be true. spec: merge patch form of what Config.spec must hold.
+
+    namespaces, selector: which namespaces are checked one by one. accounts: their service accounts to look at.
+    """
 
     spec: JSON
     min_generation: int
+    platform: Platform
     namespaces: tuple[str, ...] = ()
+    selector: str = ""
+    accounts: tuple[str, ...] = ("default",)
+
+    @property
+    def checks(self) -> bool:
+        """Whether any namespace is to be looked at."""
+        return bool(self.namespaces or self.selector)
+
+
+def binding_name(platform: Platform) -> str:
+    """Name of the RoleBinding in every namespace that is served."""
+    return f"{platform.namespace}-image-pullers"
+
+
+def secret_label(platform: Platform) -> str:
+    """Label of the Secrets the controller makes."""
+    return f"{platform.group}/managed-pull-secret"
 
 
 def host_problem(host: str) -> str:
@@ -161,7 +184,14 @@ def plan(params: JSON, platform: Platform, seen: Readings) -> Plan:
                 after={"spec": owned(spec, apply(patch, live))},
             ),
         )
-    goal = Goal(spec, number(config, "metadata", "generation"))
+    goal = Goal(
+        spec,
+        number(config, "metadata", "generation"),
+        platform,
+        namespaces=tuple(dict.fromkeys(params.get("verify_namespaces") or ())),
+        selector=params.get("verify_namespace_selector") or "",
+        accounts=tuple(dict.fromkeys(params.get("verify_service_accounts") or ("default",))),
+    )
     return Plan(warnings=tuple(warnings), writes=writes, goal=goal, values={"dropped": dropped})
 
 
@@ -188,4 +218,84 @@ def judge(goal: Goal, snapshot: Snapshot, history: History) -> tuple[Verdict, Hi
         return Waiting(f"spec differs in {fields}"), History(since)
     if observed < generation:
         return Waiting(f"the operator has not looked at generation {generation} yet (last: {observed})"), History(since)
-    return Done("Config holds the pull secret settings, and the operator has looked at them"), History(since)
+    settled = "Config holds the pull secret settings, and the operator has looked at them"
+    if not goal.checks:
+        return Done(settled), History(since)
+    if UNSEEN in (snapshot.namespaces, snapshot.bindings) or (goal.selector and snapshot.selected is UNSEEN):
+        return Waiting(f"{settled}; looking at namespaces"), History(since)
+    if UNSEEN in (snapshot.secrets, snapshot.accounts):
+        return Waiting(f"{settled}; looking at Secrets and ServiceAccounts"), History(since)
+    chosen = checked_namespaces(goal, snapshot)
+    found = gaps(goal, part(config, "spec"), snapshot)
+    if found:
+        first = "; ".join(f"{gap.namespace}{f'/{gap.account}' if gap.account else ''}: {gap.what}" for gap in found[:5])
+        more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+        return Waiting(f"{settled}; {len(found)} gaps in {len(chosen)} namespaces: {first}{more}"), History(since)
+    return Done(f"{settled}; {len(chosen)} namespaces are as they should be"), History(since)
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Something a namespace lacks, or has although it should not. account: the ServiceAccount, if it is about one."""
+
+    namespace: str
+    account: str
+    what: str
+
+
+def checked_namespaces(goal: Goal, snapshot: Snapshot) -> list[str]:
+    """The namespaces to check: those named, and those the API server found by the selector."""
+    found = {str(part(item, "metadata").get("name")) for item in _items(snapshot.selected)}
+    return [*goal.namespaces, *sorted(found - set(goal.namespaces))]
+
+
+def gaps(goal: Goal, spec: JSON, snapshot: Snapshot) -> list[Gap]:
+    """What is not as it should be in the checked namespaces (newer pages, Managed pull secrets)."""
+    settings = part(spec, FIELD)
+    existing = {part(item, "metadata").get("name") for item in _items(snapshot.namespaces)}
+    bound = {part(item, "metadata").get("namespace") for item in _items(snapshot.bindings)}
+    made: dict[str, set[str]] = {}
+    for item in _items(snapshot.secrets):
+        meta = part(item, "metadata")
+        made.setdefault(str(meta.get("namespace")), set()).add(str(meta.get("name")))
+    listed: dict[tuple[str, str], set[str]] = {}
+    for item in _items(snapshot.accounts):
+        meta = part(item, "metadata")
+        names_of = {str(entry.get("name")) for entry in item.get("imagePullSecrets") or ()}
+        listed[str(meta.get("namespace")), str(meta.get("name"))] = names_of
+    found = []
+    for namespace in checked_namespaces(goal, snapshot):
+        if namespace not in existing:
+            found.append(Gap(namespace, "", "the namespace does not exist"))
+            continue
+        secrets = made.get(namespace, set())
+        if not _served(goal, settings, namespace):
+            if namespace in bound:
+                found.append(Gap(namespace, "", f"still has the RoleBinding {binding_name(goal.platform)}"))
+            if secrets:
+                found.append(Gap(namespace, "", f"still has the managed Secret {', '.join(sorted(secrets))}"))
+            continue
+        if namespace not in bound:
+            found.append(Gap(namespace, "", f"no RoleBinding {binding_name(goal.platform)}"))
+        if not secrets:
+            found.append(Gap(namespace, "", f"no Secret labelled {secret_label(goal.platform)}=true"))
+        for account in goal.accounts:
+            if (namespace, account) not in listed:
+                found.append(Gap(namespace, account, "the ServiceAccount does not exist"))
+            elif not listed[namespace, account] & secrets:
+                found.append(Gap(namespace, account, "imagePullSecrets lists no managed Secret"))
+    return found
+
+
+def _items(seen: tuple[JSON, ...] | Unseen) -> tuple[JSON, ...]:
+    return seen if isinstance(seen, tuple) else ()
+
+
+def _served(goal: Goal, settings: JSON, namespace: str) -> bool:
+    """Whether the controller gives this namespace pull secrets."""
+    if settings.get("managementState", "Managed") != "Managed" or namespace in (
+        settings.get("ignoredNamespaces") or ()
+    ):
+        return False
+    system = namespace.startswith("kube-") or namespace == goal.platform.namespace
+    return not (settings.get("ignoreSystemNamespaces") and system)

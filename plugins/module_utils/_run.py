@@ -14,7 +14,6 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._client impo
     ClientError,
     kubeconfig_secrets,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._evidence import Rollout, warning_events
 from ansible_collections.alauda.image_registry.plugins.module_utils._model import JSON, UNSEEN, Snapshot
 from ansible_collections.alauda.image_registry.plugins.module_utils._plan import Plan, Readings, named
 from ansible_collections.alauda.image_registry.plugins.module_utils._platform import PLATFORMS, Platform
@@ -26,6 +25,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._reconcile i
     reconcile,
     seen_object,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._watchers import Rollout, warning_events
 
 
 class Module(Protocol):

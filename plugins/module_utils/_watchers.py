@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What each part watches, and the evidence no watch shows: the registry's own answers, logs, events."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+
+from ansible_collections.alauda.image_registry.plugins.module_utils import _pruner, _pullsecret
+from ansible_collections.alauda.image_registry.plugins.module_utils._client import ApiError, Client, ClientError
+from ansible_collections.alauda.image_registry.plugins.module_utils._explain import classify, redact
+from ansible_collections.alauda.image_registry.plugins.module_utils._judge import judge
+from ansible_collections.alauda.image_registry.plugins.module_utils._kube import namespaced
+from ansible_collections.alauda.image_registry.plugins.module_utils._model import (
+    JSON,
+    Goal,
+    History,
+    LogFinding,
+    Need,
+    Probe,
+    Snapshot,
+    Verdict,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._observe import Target
+from ansible_collections.alauda.image_registry.plugins.module_utils._platform import Platform
+from ansible_collections.alauda.image_registry.plugins.module_utils._probe import parse_interval, read_probe
+
+PROBE_TIMEOUT = 10.0
+"""Seconds for one answer of the registry."""
+LOG_LINES = 200
+PROBE_REPOSITORY = "alauda-image-registry-probe/absent"
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """The Watcher for a Goal on Config/cluster. claim: name of the claim whose binding matters."""
+
+    platform: Platform
+    goal: Goal
+    claim: str | None = None
+
+    def targets(self, snapshot: Snapshot) -> Sequence[Target]:
+        """Config, Deployment, the claim, and the Pods as soon as the Deployment tells their labels."""
+        platform = self.platform
+        targets = [
+            Target("config", f"{platform.api}/configs", field_selector=f"metadata.name={platform.singleton}"),
+            Target(
+                "deployment",
+                namespaced(platform.namespace, "deployments", api="/apis/apps/v1"),
+                field_selector=f"metadata.name={platform.deployment}",
+            ),
+        ]
+        if self.claim:
+            path = namespaced(platform.namespace, "persistentvolumeclaims")
+            targets.append(Target("claim", path, field_selector=f"metadata.name={self.claim}"))
+        selector = _selector(snapshot.deployment) if isinstance(snapshot.deployment, Mapping) else ""
+        if selector:
+            path = namespaced(platform.namespace, "pods")
+            targets.append(Target("pods", path, label_selector=selector, single=False))
+        return targets
+
+    def judge(self, snapshot: Snapshot, history: History) -> tuple[Verdict, History]:
+        """See _judge."""
+        return judge(self.goal, snapshot, history)
+
+    def gather(self, client: Client, snapshot: Snapshot, needs: frozenset[Need]) -> Snapshot:
+        """The snapshot with the evidence that the judge asked for."""
+        if Need.PROBE in needs:
+            snapshot = replace(snapshot, probes=_probe(client, self.platform, snapshot))
+        if Need.LOG in needs:
+            snapshot = replace(snapshot, log=_log(client, self.platform, self.goal, snapshot))
+        return replace(snapshot, at=time.monotonic())
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """The Watcher for ImagePruner/cluster and the CronJob rendered from it."""
+
+    platform: Platform
+    goal: _pruner.Goal
+
+    def targets(self, snapshot: Snapshot) -> Sequence[Target]:
+        """ImagePruner and CronJob."""
+        platform = self.platform
+        return [
+            Target("pruner", f"{platform.api}/imagepruners", field_selector=f"metadata.name={platform.singleton}"),
+            Target(
+                "cronjob",
+                namespaced(platform.namespace, "cronjobs", api="/apis/batch/v1"),
+                field_selector=f"metadata.name={platform.cronjob}",
+            ),
+        ]
+
+    def judge(self, snapshot: Snapshot, history: History) -> tuple[Verdict, History]:
+        """See _pruner."""
+        return _pruner.judge(self.goal, snapshot, history)
+
+    def gather(self, client: Client, snapshot: Snapshot, needs: frozenset[Need]) -> Snapshot:
+        """The last lines of the newest failed job."""
+        if Need.LOG in needs:
+            snapshot = replace(snapshot, log=_job_log(client, self.platform))
+        return replace(snapshot, at=time.monotonic())
+
+
+@dataclass(frozen=True)
+class PullSecrets:
+    """The Watcher for spec.imagePullSecret and, on request, for what it brings about in namespaces."""
+
+    platform: Platform
+    goal: _pullsecret.Goal
+
+    def targets(self, snapshot: Snapshot) -> Sequence[Target]:
+        """Config, and cluster-wide what the controller makes: the content of Secrets is never asked for."""
+        platform, goal = self.platform, self.goal
+        targets = [Target("config", f"{platform.api}/configs", field_selector=f"metadata.name={platform.singleton}")]
+        if goal.checks:
+            binding = f"metadata.name={_pullsecret.binding_name(platform)}"
+            label = f"{_pullsecret.secret_label(platform)}=true"
+            targets += [
+                Target("namespaces", "/api/v1/namespaces", single=False, metadata=True),
+                Target(
+                    "bindings",
+                    "/apis/rbac.authorization.k8s.io/v1/rolebindings",
+                    field_selector=binding,
+                    single=False,
+                    metadata=True,
+                ),
+                Target("secrets", "/api/v1/secrets", label_selector=label, single=False, metadata=True),
+                Target("accounts", "/api/v1/serviceaccounts", field_selector=_one(goal.accounts), single=False),
+            ]
+        if goal.selector:
+            path = "/api/v1/namespaces"
+            targets.append(Target("selected", path, label_selector=goal.selector, single=False, metadata=True))
+        return targets
+
+    def judge(self, snapshot: Snapshot, history: History) -> tuple[Verdict, History]:
+        """See _pullsecret."""
+        return _pullsecret.judge(self.goal, snapshot, history)
+
+    def gather(self, client: Client, snapshot: Snapshot, needs: frozenset[Need]) -> Snapshot:
+        """Everything this part needs can be watched."""
+        return snapshot
+
+
+def _one(names: Sequence[str]) -> str:
+    """Field selector for one name; several names need the whole collection."""
+    return f"metadata.name={names[0]}" if len(names) == 1 else ""
+
+
+def _job_log(client: Client, platform: Platform) -> tuple[LogFinding, ...]:
+    """Last log lines of the newest failed job's Pod; empty when they are gone or not allowed to be read."""
+    try:
+        jobs, _version = client.list(namespaced(platform.namespace, "jobs", api="/apis/batch/v1"))
+        failed = [job for job in jobs if int((job.get("status") or {}).get("failed") or 0) > 0]
+        if not failed:
+            return ()
+        newest = max(failed, key=lambda job: str(job["metadata"].get("creationTimestamp") or ""))
+        name = newest["metadata"]["name"]
+        pods, _version = client.list(namespaced(platform.namespace, "pods"), label_selector=f"job-name={name}")
+        for pod in pods:
+            path = namespaced(platform.namespace, "pods", pod["metadata"]["name"])
+            reply = client.raw("GET", f"{path}/log?tailLines=5", retry=False, read_timeout=PROBE_TIMEOUT)
+            if reply.status == 200:
+                return tuple(
+                    LogFinding("job", redact(line), pod["metadata"]["name"])
+                    for line in reply.text.splitlines()
+                    if line.strip()
+                )
+    except (ApiError, ClientError):
+        pass
+    return ()
+
+
+def _probe(client: Client, platform: Platform, snapshot: Snapshot) -> tuple[Probe, ...]:
+    """Ask every running Pod; the Service where the Pods are not known."""
+    deployment = snapshot.deployment if isinstance(snapshot.deployment, Mapping) else {}
+    scheme = "https" if _has_env(deployment, platform.container, "REGISTRY_HTTP_TLS_CERTIFICATE") else "http"
+    interval = parse_interval(deployment)
+    namespace = platform.namespace
+    pods = (
+        [pod for pod in snapshot.pods if not pod["metadata"].get("deletionTimestamp")]
+        if isinstance(snapshot.pods, tuple)
+        else []
+    )
+    targets: list[tuple[str, str, JSON | None]] = [
+        (
+            f"pod/{pod['metadata']['name']}",
+            namespaced(namespace, "pods", f"{scheme}:{pod['metadata']['name']}:{platform.port}"),
+            pod,
+        )
+        for pod in pods
+    ] or [
+        (
+            f"service/{platform.service}",
+            namespaced(namespace, "services", f"{scheme}:{platform.service}:{platform.port}"),
+            None,
+        )
+    ]
+    return tuple(_ask(client, via, path, pod, platform.container, interval) for via, path, pod in targets)
+
+
+def _ask(client: Client, via: str, path: str, pod: JSON | None, container: str, interval: float) -> Probe:
+    """tags/list tells about the storage at once and names the cause; where a login is wanted it is as good as /v2/."""
+    asked = f"/v2/{PROBE_REPOSITORY}/tags/list"
+    try:
+        reply = client.raw("GET", f"{path}/proxy{asked}", retry=False, read_timeout=PROBE_TIMEOUT)
+    except ClientError as error:
+        return read_probe(asked, 0, {}, str(error).encode(), via, None, interval, time.monotonic())
+    age = None if pod is None else _container_age(pod, container, reply.headers.get("date"))
+    return read_probe(asked, reply.status, reply.headers, reply.body, via, age, interval, time.monotonic())
+
+
+def _container_age(pod: JSON, container: str, date: str | None) -> float | None:
+    """Seconds the container has been running, by the cluster's clock where the answer carries it."""
+    for status in (pod.get("status") or {}).get("containerStatuses") or []:
+        if status.get("name") == container:
+            started = ((status.get("state") or {}).get("running") or {}).get("startedAt")
+            if not started:
+                return None
+            begin = datetime.fromisoformat(started.replace("Z", "+00:00"))
+            try:
+                now = parsedate_to_datetime(date) if date else datetime.now(begin.tzinfo)
+            except ValueError:
+                now = datetime.now(begin.tzinfo)
+            return (now - begin).total_seconds()
+    return None
+
+
+def _has_env(deployment: JSON, container: str, name: str) -> bool:
+    template = ((deployment.get("spec") or {}).get("template") or {}).get("spec") or {}
+    for item in template.get("containers") or []:
+        if item.get("name") == container:
+            return any(entry.get("name") == name for entry in item.get("env") or [])
+    return False
+
+
+def _log(client: Client, platform: Platform, goal: Goal, snapshot: Snapshot) -> tuple[LogFinding, ...]:
+    """Classified log lines of the Pods that run now, current container and, after a crash, the one before."""
+    if not isinstance(snapshot.pods, tuple):
+        return ()
+    findings: list[LogFinding] = []
+    for pod in snapshot.pods:
+        if pod["metadata"].get("deletionTimestamp"):
+            continue
+        name = pod["metadata"]["name"]
+        base = f"{namespaced(platform.namespace, 'pods', name)}/log?container={goal.container}&tailLines={LOG_LINES}"
+        restarted = any(
+            int(status.get("restartCount") or 0) > 0
+            for status in (pod.get("status") or {}).get("containerStatuses") or []
+        )
+        for path in [f"{base}&previous=true", base] if restarted else [base]:
+            try:
+                reply = client.raw("GET", path, retry=False, read_timeout=PROBE_TIMEOUT)
+            except ClientError:
+                continue
+            if reply.status == 200:
+                findings += classify(reply.text.splitlines(), name)
+    return tuple(findings)
+
+
+def _selector(deployment: JSON) -> str:
+    labels = ((deployment.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
+    return ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
+
+
+def warning_events(client: Client, platform: Platform, claim: str | None) -> list[str]:
+    """Warnings of the namespace about the registry's Pods and its claim, newest last; nothing when not allowed."""
+    try:
+        items, _version = client.list(namespaced(platform.namespace, "events"), field_selector="type=Warning")
+    except (ApiError, ClientError):
+        return []
+    lines = []
+    for item in sorted(items, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or "")):
+        about = item.get("involvedObject") or {}
+        name = str(about.get("name") or "")
+        if name.startswith(platform.deployment) or name == claim:
+            line = f"{about.get('kind')}/{name}: {item.get('reason')}: {item.get('message')}"
+            if line not in lines:
+                lines.append(line)
+    return lines[-5:]
