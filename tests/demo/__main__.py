@@ -181,22 +181,21 @@ class Demo:
         self.configured("storage_pvc", claim)
 
         chapter("A secret key with a typing error")
-        service = self._cluster.s3
-        service.create_bucket("demo")
+        bucket = self._cluster.s3_bucket("demo")
         authority = self._folder / "s3-ca.pem"
-        authority.write_text(service.ca_pem, encoding="utf-8")
+        authority.write_text(bucket.ca_pem, encoding="utf-8")
         s3 = {
-            "registry_s3_bucket": "demo",
-            "registry_s3_region": service.region,
-            "registry_s3_endpoint": service.endpoint,
+            "registry_s3_bucket": bucket.name,
+            "registry_s3_region": bucket.region,
+            "registry_s3_endpoint": bucket.https_endpoint,
             "registry_s3_trusted_ca_file": str(authority),
-            "registry_s3_access_key": service.access_key,
-            "registry_s3_secret_key": service.secret_key,
+            "registry_s3_access_key": bucket.access_key,
+            "registry_s3_secret_key": bucket.secret_key,
             "registry_storage_on_backend_change": "allow",
         }
         wrong = {
             **s3,
-            "registry_s3_secret_key": service.secret_key[:-1] + ("x" if service.secret_key[-1] != "x" else "y"),
+            "registry_s3_secret_key": bucket.secret_key[:-1] + ("x" if bucket.secret_key[-1] != "x" else "y"),
         }
         self.refused("storage_s3", wrong, "SignatureDoesNotMatch", writes=True)
 
