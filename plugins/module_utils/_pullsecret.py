@@ -75,8 +75,8 @@ def host_problem(host: str) -> str:
         return "is not HOST or HOST:PORT"
     name, port = host, ""
     if host.startswith("["):
-        name, _bracket, rest = host[1:].partition("]")
-        if rest and not rest.startswith(":"):
+        name, bracket, rest = host[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
             return "is not [ADDRESS] or [ADDRESS]:PORT"
         port = rest[1:] if rest else ""
         try:

@@ -1,0 +1,343 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""registry_storage on the embedded cluster: what it reports is what runs."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from ansible_collections.alauda.image_registry.plugins.module_utils._kube import namespaced
+from ansible_collections.alauda.image_registry.plugins.module_utils._platform import ALAUDA
+from tests.cluster.proxy import ApiProxy
+from tests.integration.conftest import NAMESPACE, Lab, writes
+
+pytestmark = pytest.mark.cluster
+
+DEPLOYMENT = namespaced(NAMESPACE, "deployments", ALAUDA.deployment, api="/apis/apps/v1")
+
+
+def ok(result: dict[str, Any]) -> dict[str, Any]:
+    """The result of a task that must have succeeded."""
+    assert not result.get("failed"), result.get("msg")
+    return result
+
+
+def environment(lab: Lab) -> dict[str, str]:
+    """Environment of the container that runs."""
+    deployment = lab.client.get(DEPLOYMENT)
+    assert deployment is not None
+    return {
+        item["name"]: item.get("value", "") for item in deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+    }
+
+
+# -- the recipes of the page -------------------------------------------------------------------------------------------
+
+
+def test_pvc_read_write_many(lab: Lab) -> None:
+    """A claim that is made, bound, mounted by two Pods and serves; a second run writes nothing."""
+    task = {
+        "backend": "pvc",
+        "pvc": {
+            "claim": "made",
+            "create": True,
+            "size": "1Gi",
+            "storage_class": "lab",
+            "access_modes": ["ReadWriteMany"],
+        },
+        "replicas": 2,
+        "resources": {"requests": {"cpu": "500m", "memory": "500Mi"}, "limits": {"cpu": "500m", "memory": "500Mi"}},
+    }
+    first = ok(lab.storage(**task))
+    assert first["changed"] is True
+    assert [item["kind"] for item in first["written"]] == ["PersistentVolumeClaim", "Config"]
+    assert first["verification"]["verdict"] == "done"
+    assert len(first["verification"]["probes"]) == 2
+    second = ok(lab.storage(**task))
+    assert (second["changed"], second["patch"], second["written"]) == (False, {}, [])
+    assert second["verification"]["verdict"] == "done"
+    lab.storage(backend="emptydir", replicas=1, on_backend_change="allow")
+    claim = lab.client.get(namespaced(NAMESPACE, "persistentvolumeclaims", "made"))
+    assert claim is not None
+    lab.delete("persistentvolumeclaims", "made")
+
+
+def test_pvc_read_write_once_implies_recreate(lab: Lab) -> None:
+    """The page's recipe omits the strategy that the operator demands; the module adds it."""
+    claim = lab.claim("ReadWriteOnce")
+    result = ok(lab.storage(backend="pvc", pvc={"claim": claim}, replicas=1))
+    assert result["patch"]["spec"]["rolloutStrategy"] == "Recreate"
+    assert result["config"]["status"]["storage"]["pvc"] == {"claim": claim}
+
+
+def test_s3_with_private_ca_and_disabled_redirect(lab: Lab) -> None:
+    """Secret and ConfigMap are made, the registry reaches the bucket over a chain only the bundle vouches for."""
+    task = {"backend": "s3", "s3": lab.s3(), "replicas": 2, "disable_redirect": True}
+    first = ok(lab.storage(**task))
+    assert first["verification"]["verdict"] == "done"
+    assert environment(lab)["REGISTRY_STORAGE_REDIRECT_DISABLE"] == "true"
+    second = ok(lab.storage(**task))
+    assert (second["changed"], second["written"]) == (False, [])
+
+
+def test_wait_for_first_consumer_is_understood(lab: Lab) -> None:
+    """Such a claim is Pending until a Pod uses it; that is no reason to wait before or to fail."""
+    claim = lab.claim("ReadWriteMany", storage_class="lab-wffc")
+    ok(lab.storage(backend="pvc", pvc={"claim": claim}, wait_timeout=60))
+    bound = lab.client.get(namespaced(NAMESPACE, "persistentvolumeclaims", claim))
+    assert bound is not None
+    assert bound["status"]["phase"] == "Bound"
+
+
+def test_second_run_after_the_operator_has_rewritten_the_spec(lab: Lab) -> None:
+    """An empty httpSecret makes the operator serialise the whole spec again (operator fact 2)."""
+    task = {"backend": "emptydir", "replicas": 1, "resources": {"requests": {"cpu": "0.5", "memory": "0.5Gi"}}}
+    ok(lab.storage(**task))
+    lab.patch({"httpSecret": None, "disableRedirect": False})
+    ok(lab.storage(**task))
+    again = ok(lab.storage(**task))
+    assert (again["changed"], again["written"]) == (False, [])
+
+
+# -- refused before writing --------------------------------------------------------------------------------------------
+
+
+def test_everything_wrong_is_named_at_once_and_nothing_is_written(lab: Lab, proxy: ApiProxy) -> None:
+    """RWO with two replicas and RollingUpdate: both findings, no write."""
+    claim = lab.claim("ReadWriteOnce")
+    result = lab.storage(
+        kubeconfig=str(proxy.kubeconfig),
+        backend="pvc",
+        pvc={"claim": claim},
+        replicas=2,
+        rollout_strategy="RollingUpdate",
+    )
+    assert result["failed"]
+    assert result["changed"] is False
+    assert "cannot serve 2 replicas" in result["msg"]
+    assert "rollout_strategy RollingUpdate" in result["msg"]
+    assert writes(proxy.requests) == []
+
+
+def test_leaving_a_claim_needs_a_word(lab: Lab) -> None:
+    """The place that stays behind is named; with allow it is returned."""
+    claim = lab.claim("ReadWriteMany")
+    ok(lab.storage(backend="pvc", pvc={"claim": claim}))
+    refused = lab.storage(backend="emptydir")
+    assert refused["failed"]
+    assert f"PersistentVolumeClaim {claim}" in refused["msg"]
+    assert "on_backend_change: allow" in refused["msg"]
+    allowed = ok(lab.storage(backend="emptydir", on_backend_change="allow"))
+    assert allowed["left_behind"] == [f"PersistentVolumeClaim {claim}"]
+
+
+def test_a_partial_write_cannot_happen(lab: Lab, proxy: ApiProxy) -> None:
+    """The API server refuses the patch (here: by fault); the Secret that comes first has not been written either."""
+    lab.delete("secrets", ALAUDA.user_secret)
+    proxy.fault("status", code=422, method="PATCH", path=r"/configs/cluster", times=1)
+    result = lab.storage(kubeconfig=str(proxy.kubeconfig), backend="s3", s3=lab.s3())
+    assert result["failed"]
+    assert "Nothing was written" in result["msg"]
+    assert lab.client.get(namespaced(NAMESPACE, "secrets", ALAUDA.user_secret)) is None
+
+
+@pytest.mark.parametrize(
+    ("auth", "expected"),
+    [
+        ({"kubeconfig": "/does/not/exist"}, "does not exist"),
+        ({"context": "nowhere"}, "nowhere"),
+        ({"host": "https://127.0.0.1:1"}, "No answer from the API server"),
+        ({"ca_cert": "/does/not/exist"}, "ca_cert"),
+        ({"impersonate_user": "nobody"}, "not allowed (403)"),
+    ],
+)
+def test_bad_access_is_explained(lab: Lab, auth: dict[str, Any], expected: str) -> None:
+    """A message for people, never a traceback."""
+    result = lab.run("registry_storage", backend="emptydir", **auth)
+    assert result["failed"]
+    assert expected in result["msg"]
+    assert "Traceback" not in str(result)
+
+
+# -- refused by the operator, or broken behind its back ----------------------------------------------------------------
+
+
+def fails_within(seconds: float, lab: Lab, **task: Any) -> dict[str, Any]:
+    """The result of a task that must fail well before its timeout."""
+    started = time.monotonic()
+    result = lab.storage(wait_timeout=120, **task)
+    took = time.monotonic() - started
+    assert result.get("failed"), result
+    assert took < seconds, f"{took:.1f} s: {result['msg']}"
+    return result
+
+
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [
+        ({"access_key": "AKIAWRONGWRONGWRONG1"}, "InvalidAccessKeyId"),
+        ({"secret_key": "wrong-secret-key-value"}, "SignatureDoesNotMatch"),
+        ({"region_endpoint": "https://127.0.0.1:1"}, "connection refused"),
+        ({"trusted_ca": None}, "x509"),
+    ],
+)
+def test_the_operators_refusal_is_quoted(lab: Lab, wrong: dict[str, Any], expected: str) -> None:
+    """Available stays True/Ready all the time; a second run, which writes nothing, says the same."""
+    task = {"backend": "s3", "s3": lab.s3(**wrong)}
+    first = fails_within(20, lab, **task)
+    assert first["changed"] is True
+    assert expected in first["msg"]
+    assert "What to do:" in first["msg"]
+    assert first["verification"]["conditions"]["Available"]["status"] == "True"
+    second = fails_within(20, lab, **task)
+    assert second["changed"] is False
+    assert expected in second["msg"]
+    assert "wrong-secret-key-value" not in str((first, second))
+
+
+def test_a_pod_cut_off_from_the_bucket_is_found(lab: Lab) -> None:
+    """The operator reaches the bucket, the Pod is Ready and Available, and yet nothing works (registry over HTTP)."""
+    lab.annotate_nodes(fault="no-storage-network")
+    result = fails_within(40, lab, backend="s3", s3=lab.s3())
+    assert result["verification"]["reason"] == "StorageBroken"
+    assert result["verification"]["conditions"]["Available"]["status"] == "True"
+
+
+def test_a_bucket_deleted_later_is_found_by_the_same_task(lab: Lab) -> None:
+    """The operator goes on saying Available; asking for the same again fails and names it."""
+    bucket = lab.s3()
+    task = {"backend": "s3", "s3": bucket}
+    ok(lab.storage(**task))
+    lab.cluster.s3.delete_bucket(bucket["bucket"])
+    result = fails_within(25, lab, **task)
+    assert result["changed"] is False
+    assert "NoSuchBucket" in result["msg"]
+
+
+def test_a_claim_that_never_binds(lab: Lab) -> None:
+    """Kubernetes' own reason is in the message."""
+    claim = lab.claim("ReadWriteMany", storage_class="none")
+    result = lab.storage(backend="pvc", pvc={"claim": claim}, wait_timeout=8)
+    assert result["failed"]
+    assert claim in result["msg"]
+    assert "Pending" in result["msg"] or "unbound" in result["msg"]
+
+
+def test_pods_that_never_become_ready(lab: Lab) -> None:
+    """Never done early: the old Pod serves and every condition is green at first."""
+    claim = lab.claim("ReadWriteMany")
+    lab.annotate_nodes(fault="never-ready")
+    result = lab.storage(backend="pvc", pvc={"claim": claim}, wait_timeout=8)
+    assert result["failed"]
+    assert result["verification"]["verdict"] == "failed"
+
+
+def test_a_crashing_registry(lab: Lab) -> None:
+    """CrashLoopBackOff ends the wait."""
+    claim = lab.claim("ReadWriteMany")
+    lab.annotate_nodes(fault="crash-loop")
+    result = fails_within(60, lab, backend="pvc", pvc={"claim": claim})
+    assert "CrashLoopBackOff" in result["msg"]
+
+
+# -- modes -------------------------------------------------------------------------------------------------------------
+
+
+def test_check_mode_is_a_dry_run_with_the_same_diff(lab: Lab, proxy: ApiProxy) -> None:
+    """Same diff and patch as the real run, nothing written."""
+    task = {
+        "backend": "pvc",
+        "pvc": {"claim": "checked", "create": True, "size": "1Gi", "storage_class": "lab"},
+        "replicas": 1,
+    }
+    check = ok(lab.run("registry_storage", check=True, kubeconfig=str(proxy.kubeconfig), **task))
+    assert check["changed"] is True
+    assert writes(proxy.requests) == []
+    real = ok(lab.storage(**task))
+    assert check["diff"] == real["diff"]
+    assert check["patch"] == real["patch"]
+    assert check["verification"]["verdict"] == "not verified"
+    lab.storage(backend="emptydir", on_backend_change="allow")
+    lab.delete("persistentvolumeclaims", "checked")
+
+
+def test_without_wait_nothing_is_called_verified(lab: Lab) -> None:
+    """It writes and says so."""
+    claim = lab.claim("ReadWriteMany")
+    result = ok(lab.storage(backend="pvc", pvc={"claim": claim}, wait=False))
+    assert result["changed"] is True
+    assert result["verification"]["verdict"] == "not verified"
+
+
+def test_unknown_fields_are_refused(lab: Lab, proxy: ApiProxy) -> None:
+    """Every write asks for strict field validation, dry or not."""
+    ok(lab.storage(kubeconfig=str(proxy.kubeconfig), backend="emptydir", replicas=1, disable_redirect=True))
+    sent = [item for item in proxy.requests if item.method != "GET"]
+    assert sent
+    assert all(item.query.get("fieldValidation") == "Strict" for item in sent)
+    assert {item.content_type for item in sent} == {"application/merge-patch+json"}
+
+
+# -- cost, rights, weather ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("backend", "budget"), [("emptydir", 3), ("pvc", 4), ("s3", 5)])
+def test_request_budget_with_nothing_to_change(lab: Lab, proxy: ApiProxy, backend: str, budget: int) -> None:
+    """Verification and probe included, counted at the wire."""
+    choices: dict[str, dict[str, Any]] = {
+        "emptydir": {"replicas": 1},
+        "pvc": {"pvc": {"claim": lab.claim("ReadWriteMany")}},
+        "s3": {"s3": lab.s3()},
+    }
+    options = choices[backend]
+    ok(lab.storage(backend=backend, **options))
+    proxy.reset()
+    result = ok(lab.storage(kubeconfig=str(proxy.kubeconfig), backend=backend, **options))
+    assert result["changed"] is False
+    assert result["verification"]["verdict"] == "done"
+    assert result["verification"]["probes"]
+    assert len(proxy.requests) <= budget, [f"{item.method} {item.path}" for item in proxy.requests]
+
+
+def test_without_the_right_to_probe(lab: Lab) -> None:
+    """auto warns, require fails; the account may do everything else."""
+    kubeconfig = lab.cluster.kubeconfig_for("storage-operator", ["storage-operators"])
+    rules = [
+        {"apiGroups": [ALAUDA.group], "resources": ["configs"], "verbs": ["get", "list", "watch", "patch"]},
+        {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
+    ]
+    role = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": "no-probe"},
+        "rules": rules,
+    }
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": "no-probe"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "no-probe"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "storage-operators"}],
+    }
+    lab.client.create("/apis/rbac.authorization.k8s.io/v1/clusterroles", role)
+    lab.client.create("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", binding)
+    auto = ok(lab.storage(kubeconfig=str(kubeconfig), backend="emptydir", disable_redirect=True))
+    assert any("not probed" in text for text in auto["warnings"])
+    required = lab.storage(kubeconfig=str(kubeconfig), backend="emptydir", disable_redirect=True, probe="require")
+    assert required["failed"]
+    assert "pods/proxy" in required["msg"]
+
+
+def test_bad_weather(lab: Lab, proxy: ApiProxy) -> None:
+    """Throttling, server errors, broken connections and dropped watches delay the task and change nothing else."""
+    proxy.fault("status", code=429, retry_after=1, times=1)
+    proxy.fault("status", code=500, method="PATCH", times=1)
+    proxy.fault("reset", method="GET", path=r"/configs/cluster", times=1)
+    proxy.fault("drop", watch=True, times=3, events=1)
+    claim = lab.claim("ReadWriteMany")
+    result = ok(lab.storage(kubeconfig=str(proxy.kubeconfig), backend="pvc", pvc={"claim": claim}, wait_timeout=90))
+    assert result["changed"] is True
+    assert result["verification"]["verdict"] == "done"

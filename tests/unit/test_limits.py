@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""image_limits' decisions for one namespace."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.alauda.image_registry.plugins.module_utils import _limits
+from ansible_collections.alauda.image_registry.plugins.module_utils._limits import QUOTA, RANGE, Step, Wish
+from ansible_collections.alauda.image_registry.plugins.module_utils._platform import ALAUDA
+
+PAGE: dict[str, Any] = {
+    "namespaces": ["team-a"],
+    "quota": {"imagestreams": "20", "images": "200", "image_tags": "200"},
+    "image": {"storage": "1Gi"},
+    "image_stream": {"images": "100", "image_tags": "100"},
+    "quota_name": "image-registry-quota",
+    "limits_name": "image-registry-limits",
+}
+HARD = {"alauda.io/imagestreams": "20", "alauda.io/images": "200", "alauda.io/image-tags": "200"}
+ENTRIES = [
+    {"type": "alauda.io/Image", "max": {"storage": "1Gi"}},
+    {"type": "alauda.io/ImageStream", "max": {"alauda.io/images": "100", "alauda.io/image-tags": "100"}},
+]
+
+
+def quota(
+    hard: dict[str, str], used: dict[str, str] | None = None, *, labels: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """A ResourceQuota as it stands."""
+    return {
+        "metadata": {"resourceVersion": "5", "labels": labels or {}},
+        "spec": {"hard": hard},
+        "status": {"hard": hard, "used": used or {}},
+    }
+
+
+def limit_range(entries: list[dict[str, Any]]) -> dict[str, Any]:
+    """A LimitRange as it stands."""
+    return {"metadata": {"resourceVersion": "6"}, "spec": {"limits": entries}}
+
+
+def wish(**params: Any) -> Wish:
+    """The wish of the page, or another."""
+    want, problems = _limits.wish({**PAGE, **params}, ALAUDA)
+    assert problems == []
+    return want
+
+
+def actions(steps: tuple[Step, ...]) -> list[tuple[str, str]]:
+    """Kind and action of each step."""
+    return [(step.kind, step.action) for step in steps]
+
+
+def test_new_objects_are_the_page_s_and_carry_our_mark() -> None:
+    """Registry v2 page, Configure Image Limits."""
+    made, limits = _limits.steps(wish(), "team-a", None, None)
+    assert made.write is not None
+    assert made.write.body["spec"] == {"hard": HARD}
+    assert made.write.body["metadata"]["labels"] == {_limits.OWNER_LABEL: _limits.OWNER}
+    assert limits.write is not None
+    assert limits.write.body["spec"] == {"limits": ENTRIES}
+
+
+def test_objects_made_by_hand_are_adopted_without_a_change() -> None:
+    """By value: 1024Mi is 1Gi, 0.2k is 200."""
+    entries = [
+        {"type": "alauda.io/Image", "max": {"storage": "1024Mi"}},
+        ENTRIES[1],
+        {"type": "Pod", "max": {"cpu": "1"}},
+    ]
+    steps = _limits.steps(wish(), "team-a", quota({**HARD, "alauda.io/images": "0.2k"}), limit_range(entries))
+    assert actions(steps) == [(QUOTA, "unchanged"), (RANGE, "unchanged")]
+
+
+def test_a_change_keeps_everything_else() -> None:
+    """Other keys of the quota, other entries and other maxima of the LimitRange stay."""
+    entries = [
+        {"type": "Pod", "max": {"cpu": "1"}},
+        {"type": "alauda.io/Image", "max": {"storage": "2Gi"}, "min": {"storage": "1"}},
+        ENTRIES[1],
+    ]
+    steps = _limits.steps(wish(), "team-a", quota({"pods": "3", **HARD, "alauda.io/images": "9"}), limit_range(entries))
+    first, second = (step.write for step in steps)
+    assert first is not None
+    assert first.body == {"spec": {"hard": {"alauda.io/images": "200"}}}
+    assert second is not None
+    assert second.body["metadata"] == {"resourceVersion": "6"}
+    assert second.body["spec"]["limits"] == [
+        {"type": "Pod", "max": {"cpu": "1"}},
+        {"type": "alauda.io/Image", "max": {"storage": "1Gi"}, "min": {"storage": "1"}},
+        ENTRIES[1],
+    ]
+
+
+def test_lowering_below_what_is_in_use_needs_a_word() -> None:
+    """Only keys that somebody counts can tell."""
+    live = quota({**HARD, "alauda.io/images": "500"}, used={"alauda.io/images": "300"})
+    (step,) = _limits.steps(wish(image=None, image_stream=None), "team-a", live, None)
+    assert "alauda.io/images to 200 while 300 are in use" in step.finding
+    assert step.write is None
+    (step,) = _limits.steps(wish(image=None, image_stream=None, allow_below_usage=True), "team-a", live, None)
+    assert step.action == "updated"
+    assert "lowered" in step.warning
+
+
+def test_removal_takes_only_what_is_ours() -> None:
+    """By hand made objects stay unless adopted; a delete names the version it has seen."""
+    ours = quota(HARD, labels={_limits.OWNER_LABEL: _limits.OWNER})
+    steps = _limits.steps(wish(state="absent"), "team-a", ours, limit_range(ENTRIES))
+    assert actions(steps) == [(QUOTA, "deleted"), (RANGE, "kept")]
+    assert steps[0].write is not None
+    assert steps[0].write.body == {"resourceVersion": "5"}
+    assert "was not made by this collection" in steps[1].warning
+    steps = _limits.steps(wish(state="absent", adopt=True), "team-a", None, limit_range(ENTRIES))
+    assert actions(steps) == [(QUOTA, "absent"), (RANGE, "deleted")]
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({"quota": {"images": "many"}}, "alauda.io/images"),
+        ({"image": {"storage": "-1Gi"}}, "below zero"),
+        ({"quota": None, "image": None, "image_stream": None}, "Nothing to set"),
+        ({"namespaces": ["Team_A"]}, "not a name of a namespace"),
+        ({"namespace_selector": "a=b"}, "either namespaces or namespace_selector"),
+        ({"namespaces": None}, "either namespaces or namespace_selector"),
+        ({"quota_name": "No!"}, "quota_name"),
+    ],
+)
+def test_refused(params: dict[str, Any], expected: str) -> None:
+    """Before anything is read."""
+    _want, problems = _limits.wish({**PAGE, **params}, ALAUDA)
+    assert len(problems) == 1
+    assert expected in problems[0]
+
+
+def test_what_no_controller_counts_and_what_is_not_held_yet() -> None:
+    """status.hard is a copy of the spec; status.used exists for counted keys only (newer pages, Image limits)."""
+    want = wish()
+    fresh = {"spec": {"hard": HARD}, "status": {}}
+    assert "status.hard does not hold" in _limits.held(want, fresh, limit_range(ENTRIES))
+    counted = quota(HARD, used={"alauda.io/imagestreams": "0"})
+    assert _limits.held(want, counted, limit_range(ENTRIES)) == ""
+    assert _limits.uncounted(want, counted) == ["alauda.io/images", "alauda.io/image-tags"]
+    assert _limits.held(want, counted, None) == "the LimitRange is not there"

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""image_pruner's decisions, and its judge against the recordings of the genuine operator."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.alauda.image_registry.plugins.module_utils import _pruner
+from ansible_collections.alauda.image_registry.plugins.module_utils._model import (
+    Done,
+    Failed,
+    History,
+    Need,
+    Snapshot,
+    Verdict,
+    Waiting,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._plan import Plan
+from ansible_collections.alauda.image_registry.plugins.module_utils._platform import ALAUDA
+from ansible_collections.alauda.image_registry.plugins.module_utils._pruner import Goal
+
+TRACES = Path(__file__).parents[1] / "fixtures" / "traces"
+
+
+def pruner(spec: dict[str, Any]) -> dict[str, Any]:
+    """An ImagePruner with this spec."""
+    return {"metadata": {"name": "cluster", "generation": 3}, "spec": spec}
+
+
+def decide(live: dict[str, Any] | None, **params: Any) -> Plan:
+    """The plan for these parameters on a cluster that looks so."""
+    return _pruner.plan(params, ALAUDA, {"pruner": live, "cronjob": None})
+
+
+@pytest.mark.parametrize(
+    ("live", "params", "expected"),
+    [
+        ({}, {"state": "absent"}, "makes ImagePruner/cluster again"),
+        ({}, {"keep_younger_than": "60"}, "has no unit"),
+        ({}, {"keep_younger_than": "soon"}, "keep_younger_than"),
+        ({}, {"keep_younger_than": "-1h"}, "below zero"),
+        ({}, {"keep_tag_revisions": -1}, "below zero"),
+        ({}, {"resources": {"limits": {"cpu": "much"}}}, "resources.limits.cpu"),
+        ({"suspend": True}, {"suspend": False}, "keep_tag_revisions and keep_younger_than"),
+        ({"suspend": True}, {"suspend": False, "keep_tag_revisions": 3}, "keep_younger_than is not given"),
+        (None, {"schedule": "0 0 * * *"}, "keep_tag_revisions and keep_younger_than"),
+    ],
+)
+def test_refused(live: dict[str, Any] | None, params: dict[str, Any], expected: str) -> None:
+    """Nothing is written that is known to be wrong or not confirmed."""
+    findings = decide(None if live is None else pruner(live), **params).findings
+    assert len(findings) == 1
+    assert expected in findings[0]
+
+
+def test_a_running_schedule_may_stay_without_naming_the_retention_again() -> None:
+    """Only the step from suspended to running asks for it."""
+    assert decide(pruner({"suspend": False}), suspend=False).findings == ()
+    assert decide(pruner({}), schedule="1 1 * * *").findings == ()
+    assert decide(pruner({"suspend": True}), schedule="1 1 * * *").findings == ()
+
+
+def test_durations_and_quantities_are_equal_by_value() -> None:
+    """The operator never rewrites this spec, but a person may write it differently."""
+    live = pruner(
+        {"keepYoungerThanDuration": "1h0m0s", "resources": {"requests": {"cpu": "0.5"}}, "logLevel": "Normal"}
+    )
+    plan = decide(live, keep_younger_than="60m", resources={"requests": {"cpu": "500m"}, "limits": None})
+    assert (plan.findings, plan.writes, plan.checks) == ((), (), ())
+
+
+def test_only_a_changed_schedule_is_checked_by_the_api_server() -> None:
+    """A dry-run CronJob costs a request, so only when it matters."""
+    assert decide(pruner({"schedule": "0 0 * * *"}), schedule="0 0 * * *").checks == ()
+    (check,) = decide(pruner({"schedule": "0 0 * * *"}), schedule="*/0 * * * *").checks
+    assert check.body["spec"]["schedule"] == "*/0 * * * *"
+
+
+def _kubernetes(line: dict[str, Any]) -> dict[str, Any]:
+    """A recorded ImagePruner in the shape the API server sends."""
+    conditions = [
+        {"type": kind, "status": status, "reason": reason, "message": message}
+        for kind, status, reason, message in line["status"]["conditions"]
+    ]
+    return {
+        "metadata": {"generation": line["generation"]},
+        "spec": line["spec"],
+        "status": {"observedGeneration": line["status"]["observedGeneration"], "conditions": conditions},
+    }
+
+
+def _cronjob(line: dict[str, Any]) -> dict[str, Any]:
+    containers = [{"name": "image-pruner", "args": line["args"]}]
+    return {
+        "spec": {
+            "schedule": line["schedule"],
+            "suspend": line["suspend"],
+            "successfulJobsHistoryLimit": 3,
+            "failedJobsHistoryLimit": 3,
+            "jobTemplate": {"spec": {"template": {"spec": {"containers": containers}}}},
+        }
+    }
+
+
+def test_the_recording_of_five_changes() -> None:
+    """Each change is done when the CronJob has it and not before; the bad schedule fails within seconds."""
+    lines = [json.loads(line) for line in (TRACES / "pruner.jsonl").read_text().splitlines()]
+    state: dict[str, Any] = {}
+    verdicts: list[tuple[float, Verdict]] = []
+    goal: Goal | None = None
+    history = History()
+    began = 0.0
+    for number, line in enumerate(lines):
+        if line["kind"] == "ImagePruner":
+            state["pruner"] = _kubernetes(line)
+        elif line["kind"] == "CronJob":
+            state["cronjob"] = _cronjob(line)
+        elif line["kind"] == "Action" and "patch ImagePruner " in line["do"]:
+            patch = json.loads(line["do"].split("patch ImagePruner ", 1)[1])["spec"]
+            goal = Goal(patch, state["pruner"]["metadata"]["generation"] + 1)
+            history, began = History(), line["t"]
+            verdicts.append((began, Waiting("not judged yet")))
+        if goal is None:
+            continue
+        # Judge on every line, and every half second of the silence until the next.
+        until = lines[number + 1]["t"] if number + 1 < len(lines) else line["t"] + 10
+        now = line["t"]
+        while now < until:
+            verdict, history = _pruner.judge(goal, Snapshot(at=now, **state), history)
+            if isinstance(verdicts[-1][1], Waiting) and not isinstance(verdict, Waiting):
+                verdicts[-1] = (now - began, verdict)
+                if isinstance(verdict, Done):
+                    wanted = _pruner.expected(state["pruner"]["spec"])
+                    shown = state["cronjob"]["spec"]
+                    args = shown["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"]
+                    assert (shown["schedule"], shown["suspend"]) == (wanted["schedule"], wanted["suspend"])
+                    assert set(wanted["args"]) <= set(args)
+            now += 0.5
+    assert [type(verdict) for _took, verdict in verdicts] == [Done, Done, Done, Failed, Done]
+    assert all(took < (10 if isinstance(verdict, Failed) else 1) for took, verdict in verdicts)
+    failed = verdicts[3][1]
+    assert isinstance(failed, Failed)
+    assert failed.reason == "SyncError"
+    assert "step of range should be a positive number" in failed.quoted
+
+
+def test_a_failed_job_is_told_but_is_not_this_change() -> None:
+    """Failed and Degraded=JobFailed stay until a newer job succeeds; its log is asked for once."""
+    live = pruner({})
+    live["status"] = {
+        "observedGeneration": 3,
+        "conditions": [
+            {"type": "Available", "status": "True", "reason": "AsExpected"},
+            {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "Job has reached …"},
+            {"type": "Degraded", "status": "True", "reason": "JobFailed"},
+        ],
+    }
+    cronjob = _cronjob({"schedule": "0 0 * * *", "suspend": False, "args": _pruner.expected({})["args"]})
+    snapshot = Snapshot(at=0.0, pruner=live, cronjob=cronjob)
+    verdict, history = _pruner.judge(Goal({}, 3), snapshot, History())
+    assert isinstance(verdict, Waiting)
+    assert verdict.needs == {Need.LOG}
+    verdict, _history = _pruner.judge(Goal({}, 3), Snapshot(at=1.0, pruner=live, cronjob=cronjob, log=()), history)
+    assert isinstance(verdict, Done)
+    assert "BackoffLimitExceeded" in verdict.warnings[0]
