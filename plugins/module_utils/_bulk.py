@@ -101,8 +101,8 @@ def _active(namespace: JSON | None) -> bool:
     return namespace is not None and (namespace.get("status") or {}).get("phase") != "Terminating"
 
 
-def _items(client: Client, path: str, **selectors: str) -> Iterator[JSON]:
-    for page in client.pages(path, limit=PAGE, **selectors):
+def _items(client: Client, path: str, *, label_selector: str = "", field_selector: str = "") -> Iterator[JSON]:
+    for page in client.pages(path, limit=PAGE, label_selector=label_selector, field_selector=field_selector):
         yield from page.get("items") or ()
 
 
