@@ -107,6 +107,8 @@ def test_lines_are_classified_by_their_core(line: str, kind: str) -> None:
         'time="2026-11-22T09:12:25Z" level=warning msg="error authorizing context: authorization header required"',
         'level=error msg="response completed with error" err.code="manifest unknown" err.detail="unknown tag=NoSuch"',
         # Clients choose names; those are not the storage's words.
+        'level=info msg="trying again after: connection refused"',
+        '{"level":"debug","msg":"s3aws: NoSuchBucket seen in a listing"}',
         'level=info msg="response completed" http.request.uri="/v2/NoSuchBucket/x509:/manifests/1"',
         'level=error msg="response completed with error" err.code="name unknown" http.request.uri="/v2/NoSuchBucket/"',
         '192.0.2.1 - - [22/Nov/2026:09:12:30 +0000] "GET /v2/NoSuchBucket/x HTTP/1.1" 404 2 "" "x509: agent"',

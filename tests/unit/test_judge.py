@@ -276,6 +276,13 @@ def test_every_piece_of_the_deployment_counts(path: str, to: object) -> None:
     assert not isinstance(verdict, Done)
 
 
+def test_a_deployment_that_is_complete_with_other_replicas_is_not_ours() -> None:
+    two = deployment()
+    for path in ("spec.replicas", *(f"status.{kind}eplicas" for kind in ("r", "updatedR", "readyR", "availableR"))):
+        two = changed(two, path, 2)
+    assert "still the one before (replicas 2 instead of 1)" in waiting(replace(AT_REST, deployment=two))
+
+
 def test_the_environment_asked_for_counts() -> None:
     goal = replace(GOAL, env={"REGISTRY_STORAGE": "filesystem", "REGISTRY_STORAGE_REDIRECT_DISABLE": None})
     assert isinstance(judge(goal, AT_REST, History())[0], Done)
