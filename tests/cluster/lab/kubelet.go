@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -19,20 +20,39 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/record"
 )
 
-// kubelet plays the one node of the cluster: it runs Pods' lives, real registry processes in some of them,
+// Annotations by which tests steer Pods, read from the Pod and else from its Node (or from the first Node).
+const (
+	faultAnnotation    = "lab.alauda.io/fault"       // never-ready, crash-loop, slow, no-storage-network
+	readyAnnotation    = "lab.alauda.io/ready-after" // duration from the container's start to its readiness
+	goneAnnotation     = "lab.alauda.io/gone-after"  // duration from the Pod's deletion to its end
+	runAnnotation      = "lab.alauda.io/run-for"     // duration of a container that ends by itself (Jobs)
+	exitCodeAnnotation = "lab.alauda.io/exit-code"   // of a container that ends by itself
+	logAnnotation      = "lab.alauda.io/log"         // what a pretend container logs
+)
+
+// kubelet plays the nodes of the cluster: it runs Pods' lives, real registry processes in some of them,
 // and everything of a node that the API server or a client can see.
 type kubelet struct {
-	dir    string
-	client kubernetes.Interface
-	log    func(format string, arguments ...any)
+	dir      string
+	client   kubernetes.Interface
+	factory  informers.SharedInformerFactory
+	recorder record.EventRecorder
+	port     int    // of the HTTPS endpoint the API server asks for logs
+	door     string // host:port that leads to a ready registry
 
-	mutex sync.Mutex // guards port and door
-	port  int        // of the HTTPS endpoint the API server asks for logs
-	door  string
+	mutex   sync.Mutex // guards workers and lastIP
+	workers map[types.UID]*worker
+	lastIP  int
 }
 
 func runKubelet() {
@@ -59,18 +79,65 @@ func startKubelet(dir, kubeconfig string) error {
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer cancel()
-	k := &kubelet{dir: dir, client: client, log: func(format string, arguments ...any) {
-		fmt.Fprintf(os.Stderr, time.Now().UTC().Format("15:04:05.000 ")+format+"\n", arguments...)
-	}}
-	if err := k.register(ctx); err != nil {
-		return fmt.Errorf("node %s cannot be registered: %w", nodeName, err)
+	broadcaster := record.NewBroadcaster()
+	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: client.CoreV1().Events("")})
+	k := &kubelet{
+		dir: dir, client: client, factory: informers.NewSharedInformerFactory(client, 0), workers: map[types.UID]*worker{}, lastIP: firstPodIP - 1,
+		recorder: broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "kubelet", Host: nodeName}),
 	}
-	go k.heartbeat(ctx)
+	if err := k.serveEndpoint(ctx); err != nil {
+		return err
+	}
+	if err := k.serveConnect(ctx); err != nil {
+		return err
+	}
+	if err := k.serveDoor(ctx); err != nil {
+		return err
+	}
+	for index, name := range nodeNames {
+		if err := k.register(ctx, name, nodeAddress(index)); err != nil {
+			return fmt.Errorf("node %s cannot be registered: %w", name, err)
+		}
+		go k.heartbeat(ctx, name)
+	}
+	pods := k.factory.Core().V1().Pods().Informer()
+	_, err = pods.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(object any) { k.podSeen(ctx, object.(*corev1.Pod)) },
+		UpdateFunc: func(_, object any) { k.podSeen(ctx, object.(*corev1.Pod)) },
+		DeleteFunc: func(object any) {
+			if tombstone, ok := object.(cache.DeletedFinalStateUnknown); ok {
+				object = tombstone.Obj
+			}
+			if pod, ok := object.(*corev1.Pod); ok {
+				k.podGone(pod)
+			}
+		},
+	})
+	if err != nil {
+		return err
+	}
+	k.factory.Core().V1().Nodes().Informer()
+	k.factory.Core().V1().Services().Informer()
+	k.factory.Discovery().V1().EndpointSlices().Informer()
+	if err := k.startProvisioner(ctx); err != nil {
+		return err
+	}
+	k.factory.Start(ctx.Done())
+	k.factory.WaitForCacheSync(ctx.Done())
 	if err := k.writeReady(); err != nil {
 		return err
 	}
 	<-ctx.Done()
+	k.mutex.Lock()
+	defer k.mutex.Unlock()
+	for _, w := range k.workers {
+		w.killAll()
+	}
 	return nil
+}
+
+func logf(format string, arguments ...any) {
+	fmt.Fprintf(os.Stderr, time.Now().UTC().Format("2006-01-02T15:04:05.000Z ")+format+"\n", arguments...)
 }
 
 // writeReady tells the supervisor that the kubelet serves, and where. Written whole or not at all.
@@ -86,10 +153,10 @@ func (k *kubelet) writeReady() error {
 	return os.Rename(path+".new", path)
 }
 
-func (k *kubelet) nodeStatus() corev1.NodeStatus {
+func (k *kubelet) nodeStatus(name, address string) corev1.NodeStatus {
 	capacity := corev1.ResourceList{
 		corev1.ResourceCPU: resource.MustParse("64"), corev1.ResourceMemory: resource.MustParse("256Gi"),
-		corev1.ResourcePods: resource.MustParse("250"), corev1.ResourceEphemeralStorage: resource.MustParse("1Ti"),
+		corev1.ResourcePods: resource.MustParse("110"), corev1.ResourceEphemeralStorage: resource.MustParse("1Ti"),
 	}
 	now := metav1.Now()
 	condition := func(kind corev1.NodeConditionType, status corev1.ConditionStatus, reason, message string) corev1.NodeCondition {
@@ -97,9 +164,9 @@ func (k *kubelet) nodeStatus() corev1.NodeStatus {
 	}
 	return corev1.NodeStatus{
 		Capacity: capacity, Allocatable: capacity, Phase: corev1.NodeRunning,
-		Addresses:       []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: nodeIP}, {Type: corev1.NodeHostName, Address: nodeName}},
+		Addresses:       []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: address}, {Type: corev1.NodeHostName, Address: name}},
 		DaemonEndpoints: corev1.NodeDaemonEndpoints{KubeletEndpoint: corev1.DaemonEndpoint{Port: int32(k.port)}},
-		NodeInfo: corev1.NodeSystemInfo{KubeletVersion: version, OperatingSystem: "linux", Architecture: "amd64",
+		NodeInfo: corev1.NodeSystemInfo{KubeletVersion: version, OperatingSystem: "linux", Architecture: runtime.GOARCH,
 			ContainerRuntimeVersion: "lab://1", OSImage: "lab", KernelVersion: "lab"},
 		Conditions: []corev1.NodeCondition{
 			condition(corev1.NodeReady, corev1.ConditionTrue, "KubeletReady", "kubelet is posting ready status"),
@@ -110,42 +177,42 @@ func (k *kubelet) nodeStatus() corev1.NodeStatus {
 	}
 }
 
-// register creates the node, or takes the existing one over after a restart (its annotations are kept).
-func (k *kubelet) register(ctx context.Context) error {
+// register creates a node, or takes the existing one over after a restart (its annotations are kept).
+func (k *kubelet) register(ctx context.Context, name, address string) error {
 	nodes := k.client.CoreV1().Nodes()
-	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: nodeName, Labels: map[string]string{
-		"kubernetes.io/hostname": nodeName, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64",
-		"node-role.kubernetes.io/worker": "", "topology.kubernetes.io/zone": "lab-zone",
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{
+		"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": runtime.GOARCH,
+		"node-role.kubernetes.io/worker": "",
 	}}}
 	live, err := nodes.Create(ctx, node, metav1.CreateOptions{})
 	if apierrors.IsAlreadyExists(err) {
-		live, err = nodes.Get(ctx, nodeName, metav1.GetOptions{})
+		live, err = nodes.Get(ctx, name, metav1.GetOptions{})
 	}
 	if err != nil {
 		return err
 	}
-	live.Status = k.nodeStatus()
+	live.Status = k.nodeStatus(name, address)
 	_, err = nodes.UpdateStatus(ctx, live, metav1.UpdateOptions{})
 	return err
 }
 
-// heartbeat renews the node's Lease, by which the node lifecycle controller knows that we live.
-func (k *kubelet) heartbeat(ctx context.Context) {
+// heartbeat renews a node's Lease, by which the node lifecycle controller knows that we live.
+func (k *kubelet) heartbeat(ctx context.Context, name string) {
 	leases := k.client.CoordinationV1().Leases(corev1.NamespaceNodeLease)
-	holder, seconds := nodeName, int32(20)
+	seconds := int32(20)
 	for {
 		now := metav1.NewMicroTime(time.Now())
-		lease, err := leases.Get(ctx, nodeName, metav1.GetOptions{})
+		lease, err := leases.Get(ctx, name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
-			_, err = leases.Create(ctx, &coordination.Lease{ObjectMeta: metav1.ObjectMeta{Name: nodeName},
-				Spec: coordination.LeaseSpec{HolderIdentity: &holder, LeaseDurationSeconds: &seconds, RenewTime: &now}}, metav1.CreateOptions{})
+			_, err = leases.Create(ctx, &coordination.Lease{ObjectMeta: metav1.ObjectMeta{Name: name},
+				Spec: coordination.LeaseSpec{HolderIdentity: &name, LeaseDurationSeconds: &seconds, RenewTime: &now}}, metav1.CreateOptions{})
 		} else if err == nil {
 			lease.Spec.RenewTime = &now
 			_, err = leases.Update(ctx, lease, metav1.UpdateOptions{})
 		}
 		pause := 5 * time.Second
-		if err != nil {
-			k.log("lease not renewed: %v", err)
+		if err != nil && ctx.Err() == nil {
+			logf("lease of %s not renewed: %v", name, err)
 			pause = 200 * time.Millisecond
 		}
 		select {
@@ -154,4 +221,89 @@ func (k *kubelet) heartbeat(ctx context.Context) {
 		case <-time.After(pause):
 		}
 	}
+}
+
+// setting is an annotation of the Pod, else of its Node, else of the first Node.
+func (k *kubelet) setting(pod *corev1.Pod, key string) string {
+	if value, ok := pod.Annotations[key]; ok {
+		return value
+	}
+	for _, name := range []string{pod.Spec.NodeName, nodeName} {
+		if node, err := k.factory.Core().V1().Nodes().Lister().Get(name); err == nil {
+			if value, ok := node.Annotations[key]; ok {
+				return value
+			}
+		}
+	}
+	return ""
+}
+
+// podSeen hands a Pod's newest state to its worker, and makes one for a Pod that was just placed on one of our nodes.
+func (k *kubelet) podSeen(ctx context.Context, pod *corev1.Pod) {
+	if pod.Spec.NodeName == "" {
+		return
+	}
+	k.mutex.Lock()
+	defer k.mutex.Unlock()
+	w := k.workers[pod.UID]
+	if w == nil {
+		if (pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed) && pod.DeletionTimestamp == nil {
+			return
+		}
+		w = newWorker(k, pod, k.freeIP())
+		k.workers[pod.UID] = w
+		go w.run(ctx)
+	}
+	w.update(pod)
+}
+
+func (k *kubelet) podGone(pod *corev1.Pod) {
+	k.mutex.Lock()
+	defer k.mutex.Unlock()
+	if w := k.workers[pod.UID]; w != nil {
+		delete(k.workers, pod.UID)
+		w.vanished()
+	}
+}
+
+const firstPodIP, lastPodIP = 10, 254
+
+// freeIP gives addresses out in turn, so that one is not used again soon after its Pod is gone. Call with the mutex held.
+func (k *kubelet) freeIP() string {
+	used := map[string]bool{}
+	for _, w := range k.workers {
+		used[w.ip] = true
+	}
+	for range lastPodIP - firstPodIP + 1 {
+		k.lastIP++
+		if k.lastIP > lastPodIP {
+			k.lastIP = firstPodIP
+		}
+		if ip := fmt.Sprintf("192.0.2.%d", k.lastIP); !used[ip] {
+			return ip
+		}
+	}
+	return "" // more Pods than addresses: this one is never reachable
+}
+
+func (k *kubelet) workerAt(ip string) *worker {
+	k.mutex.Lock()
+	defer k.mutex.Unlock()
+	for _, w := range k.workers {
+		if w.ip == ip {
+			return w
+		}
+	}
+	return nil
+}
+
+func (k *kubelet) workerOf(namespace, name string) *worker {
+	k.mutex.Lock()
+	defer k.mutex.Unlock()
+	for _, w := range k.workers {
+		if w.namespace == namespace && w.name == name {
+			return w
+		}
+	}
+	return nil
 }

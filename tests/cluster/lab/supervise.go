@@ -32,7 +32,6 @@ const (
 	nodeName  = "lab-node"
 	// Addresses nobody routes (RFC 5737): the API server reaches them through the kubelet's CONNECT socket alone.
 	nodeIP       = "192.0.2.1"
-	podNetwork   = "192.0.2.0/24"
 	serviceCIDR  = "198.51.100.0/24"
 	socketLimit  = 100 // bytes; the system's limit for a Unix socket path is 104 to 108
 	startSeconds = 90
