@@ -71,6 +71,7 @@ def _environment() -> dict[str, str]:
     environment["ANSIBLE_CONFIG"] = str(ROOT / "ansible.cfg")
     environment["ANSIBLE_HOME"] = str(CACHE / "ansible")
     environment["PYTHONUNBUFFERED"] = "1"
+    environment.setdefault("COLUMNS", "150")  # Molecule wraps at 80 where there is no terminal
     environment.setdefault("PY_COLORS", "1" if sys.stdout.isatty() else "0")
     return environment
 
