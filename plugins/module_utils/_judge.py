@@ -81,6 +81,8 @@ UNNAMED_SECOND_LOOK = 2.0
 """On top of one health interval, for a refusal without the storage's own words: it outlives a repair that long."""
 UNREACHABLE = 10.0
 
+_ELSEWHERE = frozenset({"IngressDegraded", "RouteDegraded"})
+"""Trouble with exposing the registry: it stays available (operator facts, section 0), so a rollout only warns of it."""
 _PERMANENT = frozenset({"VerificationFailed", "StorageNotConfigured"})
 _CLAIM_NOT_FOUND = re.compile(r"persistentvolumeclaims? \"(?P<name>[^\"]+)\" not found")
 _CONFIG_TROUBLES = frozenset(
@@ -271,7 +273,7 @@ class _Case:
             window = OPERATOR_ERROR_FROM_BEFORE if before else OPERATOR_ERROR
             yield _trouble(f"error:{before}:{text}", window, reason, progressing.message)
             yield _trouble("error", ANY_OPERATOR_ERROR, reason, progressing.message)
-        elif degraded.true:
+        elif degraded.true and degraded.reason not in _ELSEWHERE:
             yield from self._degraded_troubles(degraded)
 
     def _degraded_troubles(self, degraded: Condition) -> Iterator[_Trouble]:
@@ -477,7 +479,7 @@ class _Case:
         for said, status in ((self.available, "True"), (self.progressing, "False")):
             if (said.status, said.reason) != (status, "Ready"):
                 return said.text
-        return self.degraded.text if self.degraded.true else ""
+        return self.degraded.text if self.degraded.true and self.degraded.reason not in _ELSEWHERE else ""
 
     def _pods_left(self) -> str:
         if not isinstance(self.snapshot.pods, tuple):
@@ -611,6 +613,8 @@ class _Case:
         if isinstance(self.snapshot.log, tuple):
             warnings += [f"log of {finding.pod} ({finding.kind}): {finding.line}" for finding in self.snapshot.log]
         certificates = condition(self.config, "ImageRegistryCertificatesControllerDegraded")
+        if self.degraded.true and self.degraded.reason in _ELSEWHERE:
+            warnings.append(f"{self.degraded.text}: {plain(self.degraded.message)}")
         if self.goal.backend == "s3" and certificates.true:
             warnings.append(f"{certificates.text}: {plain(certificates.message)}")
         return tuple(warnings)

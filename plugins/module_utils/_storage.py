@@ -115,6 +115,9 @@ PLACE_FIELDS: Mapping[str, Sequence[str]] = {
 }
 """The fields that say where the images are; another value is another place."""
 
+NUDGE = "alauda.image_registry/claim-appeared"
+"""Annotation on the Config that makes the operator look at a claim it has missed."""
+
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s+(?P<body>[A-Za-z0-9+/=\s]+?)\s*-----END CERTIFICATE-----")
 _BUCKET = re.compile(r"^[^\s/]{1,255}$")
 _NAME = re.compile(r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")
@@ -460,6 +463,8 @@ def plan(want: Intent, seen: Readings) -> Plan:
                 after={"spec": owned(spec, apply(patch, live))},
             )
         )
+    elif _needs_nudge(want, config, claim_writes):
+        writes.append(_nudge(want, config))
     deployment = named(deployments, want.platform.deployment)
     goal = Goal(
         spec=spec,
@@ -485,6 +490,27 @@ def plan(want: Intent, seen: Readings) -> Plan:
         left_behind=(left,) if left else (),
         verify=spec["managementState"] == "Managed",
     )
+
+
+def _needs_nudge(want: Intent, config: JSON, claim_writes: list[Write]) -> bool:
+    """Whether the operator waits for a claim that is there by now, or will be.
+
+    operator facts 3.4 and 4: claims are not watched, and errors are retried after up to 1000 s; any event of the Config
+    makes the operator look at once.
+    """
+    if want.backend != "pvc":
+        return False
+    missing = f'persistentvolumeclaims "{want.options["claim"]}" not found'
+    conditions = (config.get("status") or {}).get("conditions") or []
+    stuck = any(missing in str(item.get("message") or "") for item in conditions if item.get("type") == "Progressing")
+    return stuck or any(write.verb == "create" for write in claim_writes)
+
+
+def _nudge(want: Intent, config: JSON) -> Write:
+    """An annotation, which changes no field of the spec and is an event to the operator."""
+    value = f"{want.options['claim']}@{(config.get('metadata') or {}).get('resourceVersion')}"
+    change = {"metadata": {"annotations": {NUDGE: value}}}
+    return Write("patch", want.platform.config_path, change, "Config", want.platform.singleton, {}, change)
 
 
 def _operator_warnings(want: Intent, deployments: Reading) -> list[str]:

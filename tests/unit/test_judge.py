@@ -594,12 +594,19 @@ def test_a_timeout_of_the_rollout_before_does_not_count() -> None:
 
 
 def test_another_degradation_is_quoted() -> None:
+    """Unknown reasons are passed through."""
+    degraded = said("Degraded", "True", "SomethingNew", "the frobnicator is out of order")
+    verdict = fails(replace(AT_REST, config=with_conditions(config(), degraded)), 9)
+    assert verdict.reason == "SomethingNew"
+    assert verdict.quoted == "the frobnicator is out of order"
+
+
+def test_trouble_with_the_ingress_is_told_but_not_held_against_the_storage() -> None:
     message = "ingress default-route has no host and no published load balancer address"
-    verdict = fails(
-        replace(AT_REST, config=with_conditions(config(), said("Degraded", "True", "IngressDegraded", message))), 9
-    )
-    assert verdict.quoted == message
-    assert "Ingress" in verdict.cause
+    snapshot = replace(AT_REST, config=with_conditions(config(), said("Degraded", "True", "IngressDegraded", message)))
+    verdict, _history = judge(replace(GOAL, probe="skip"), snapshot, History())
+    assert isinstance(verdict, Done)
+    assert any(message in warning for warning in verdict.warnings)
 
 
 def test_a_deployment_that_never_comes_ends_the_wait() -> None:

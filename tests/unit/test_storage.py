@@ -394,3 +394,16 @@ def test_reads_only_what_it_needs() -> None:
         "secret",
         "ca",
     ]
+
+
+def test_an_operator_that_missed_the_claim_is_nudged() -> None:
+    """The spec is right already, but the operator looks again after up to 1000 s only (operator facts 3.4, 4)."""
+    live = config({"managementState": "Unmanaged", "pvc": {"claim": "image-registry"}}, status={"emptyDir": {}})
+    live["metadata"]["resourceVersion"] = "12"
+    message = 'Unable to apply resources: … persistentvolumeclaims "image-registry" not found'
+    live["status"]["conditions"] = [{"type": "Progressing", "status": "True", "reason": "Error", "message": message}]
+    plan = decide(params(backend="pvc"), config=live, claim=claim("ReadWriteMany"))
+    (write,) = plan.writes
+    assert write.body == {"metadata": {"annotations": {_storage.NUDGE: "image-registry@12"}}}
+    live["status"]["conditions"] = []
+    assert decide(params(backend="pvc"), config=live, claim=claim("ReadWriteMany")).writes == ()
