@@ -28,6 +28,8 @@ NAMESPACE = "image-registry-system"
 CONFIG = "configs.imageregistry.operator.alauda.io/cluster"
 ROOT = Path(__file__).resolve().parents[2]
 RECAP = re.compile(r"^localhost\s*:.*\bchanged=(\d+)\s.*\bfailed=(\d+)", re.MULTILINE)
+# Where in the role's source a failed task stands; of interest to those who work on the role only.
+EXCERPT = re.compile(r"^(Origin: |\d+ |\s*\^ column \d+)")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 PLAYBOOK_TIMEOUT = 600.0  # seconds
 
@@ -85,8 +87,12 @@ class Demo:
             json.dumps({"registry_storage_kubeconfig": self._cluster.kubeconfig, **variables}, default=str)
         )
         command = ["ansible-playbook", f"alauda.image_registry.{name}", "-e", f"@{extra}"]
-        shown = " ".join(f"-e {key}=…" for key in variables)
-        self._screen.line(f"$ ansible-playbook alauda.image_registry.{name} {shown}".rstrip())
+        shown = {key: "…" if "key" in key else value for key, value in variables.items()}
+        for key, value in shown.items():
+            self._screen.line(f"{key}: {value}")
+        self._screen.line(
+            f"$ ansible-playbook alauda.image_registry.{name}" + (" -e @variables.yml" if variables else "")
+        )
         environment = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
@@ -107,7 +113,7 @@ class Demo:
                 assert child.stdout is not None
                 for line in child.stdout:
                     output.append(line)
-                    if line.strip():
+                    if line.strip() and not EXCERPT.search(line):
                         print(f"      {line.rstrip()}", flush=True)
             finally:
                 signal.setitimer(signal.ITIMER_REAL, 0)
