@@ -65,7 +65,7 @@ class Request:
     """One request as it crossed the wire.
 
     ``status`` is 0 until an answer was begun and stays 0 when the connection was reset. Times are seconds of the
-    monotonic clock. ``body`` and ``response`` are filled only when the proxy keeps bodies, the latter never for watches.
+    monotonic clock. ``body`` and ``response`` are filled when the proxy keeps bodies, ``response`` not for watches.
     """
 
     method: str

@@ -28,7 +28,10 @@ WATCHED = (
     "CronJob",
     "Job",
 )
-_GO_TYPES = {"CronJob": "*v1.CronJob", "Deployment": "*v1.Deployment"}
+
+
+class Conflict(Exception):
+    """Somebody else wrote the object since it was read."""
 
 
 class Cluster:
@@ -111,10 +114,7 @@ class Cluster:
         annotations = existing["metadata"].get("annotations") or {}
         if annotations.get(names.CHECKSUM) == meta["annotations"][names.CHECKSUM]:
             return False
-        body = merged(existing, wanted)
-        if kind == "Service":
-            body["spec"] = {**existing["spec"], **wanted["spec"]}
-        self._write("update", body)
+        self._replace(existing, wanted)
         return True
 
     def apply_deployment(self, wanted: Json, generation: int | None) -> Json:
@@ -129,7 +129,7 @@ class Cluster:
         same = annotations.get(names.SPEC_HASH) == wanted["metadata"]["annotations"][names.SPEC_HASH]
         if same and existing["metadata"]["generation"] == generation:
             return existing
-        return self._write("update", merged(existing, wanted))
+        return self._replace(existing, wanted)
 
     def remove(self, kind: str, name: str) -> None:
         """Delete an object in the foreground and remember what the API server answered."""
@@ -140,14 +140,28 @@ class Cluster:
         if answer is not None and answer.get("metadata", {}).get("deletionTimestamp"):
             self.caches[kind].learn(answer)
 
+    def _replace(self, existing: Json, wanted: Json) -> Json:
+        """Update the cached object; when its status was written meanwhile, the live one."""
+        for _ in range(5):
+            body = merged(existing, wanted)
+            try:
+                return self._write("update", body)
+            except Conflict:
+                live = self.api.find(wanted["kind"], wanted["metadata"]["name"], names.NAMESPACE)
+                if live is None:
+                    return self._write("create", wanted)
+                existing = live
+        raise ApplyError(f"{wanted['kind']} {wanted['metadata']['name']} keeps changing under our hands")
+
     def _write(self, verb: str, body: Json) -> Json:
         kind, meta = body["kind"], body["metadata"]
         try:
             answer = self.api.create(body) if verb == "create" else self.api.update(body)
         except ApiError as error:
-            go_type = _GO_TYPES.get(kind, f"*v1.{kind}")
+            if error.conflict:
+                raise Conflict from error
             raise ApplyError(
-                f"failed to {verb} object {go_type}, Namespace={meta['namespace']}, Name={meta['name']}: {error}"
+                f"failed to {verb} object *v1.{kind}, Namespace={meta['namespace']}, Name={meta['name']}: {error}"
             ) from error
         log.info("%sd %s %s", verb, kind, meta["name"])
         self.caches[kind].learn(answer)
@@ -161,6 +175,9 @@ def merged(existing: Json, wanted: Json) -> Json:
     for section in ("labels", "annotations"):
         if wanted["metadata"].get(section):
             body["metadata"][section] = {**(body["metadata"].get(section) or {}), **wanted["metadata"][section]}
+    if body["kind"] == "Service":
+        # The API server filled in addresses that must not change.
+        body["spec"] = {**existing["spec"], **wanted["spec"]}
     if "status" in existing:
         body["status"] = existing["status"]
     return body

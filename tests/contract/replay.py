@@ -1,0 +1,366 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Doing on the embedded cluster what was done when the operator was recorded, and writing down what happens.
+
+Times are divided by `SCALE`: Pods are ready 6 s / SCALE after they are placed and gone 8 s / SCALE after their deletion
+(annotations of the Nodes), the operator's own waits are divided by the simulator's ``--time-scale``. Order and text are
+not touched. Between two actions the replay waits at least the recorded time / SCALE, and longer until everything that
+the recording shows before the next action has been seen.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import time
+from collections.abc import Callable
+from copy import deepcopy
+
+from tests.cluster import Cluster
+from tests.cluster.operator import names
+from tests.cluster.operator.api import Api, ApiError, Cache
+from tests.cluster.s3 import Key
+
+from . import recording
+from .recording import Json, Line, Recording
+
+SCALE = 6.0
+READY_AFTER, GONE_AFTER = 6.0, 8.0
+_REFUSED = "http://127.0.0.1:9"
+_OPEN, _AUTHENTICATED, _SECURE = "http://127.0.0.1:15000", "http://127.0.0.1:15001", "https://127.0.0.1:15443"
+# The recorder's servers. Both plain ones are one server here, whose answers to good credentials are the same.
+RECORDED_ADDRESSES = {_OPEN: "http://s3", _AUTHENTICATED: "http://s3", _SECURE: "https://s3"}
+_FAULT = "lab.alauda.io/fault"
+
+
+class ReplayError(Exception):
+    """The cluster did not reach the state a scenario starts from."""
+
+
+class Recorder:
+    """Writes down every reduced state of the four objects, like the recordings."""
+
+    def __init__(self, api: Api) -> None:
+        self._lines: list[Line] = []
+        self._last: dict[str, Json] = {}
+        self._changed = threading.Condition()
+        self._caches = {
+            "Config": Cache(api, "Config", changed=self._listener("Config", names.SINGLETON)),
+            "ImagePruner": Cache(api, "ImagePruner", changed=self._listener("ImagePruner", names.SINGLETON)),
+            "Deployment": Cache(api, "Deployment", names.NAMESPACE, self._listener("Deployment", names.REGISTRY)),
+            "CronJob": Cache(api, "CronJob", names.NAMESPACE, self._listener("CronJob", names.CRONJOB)),
+        }
+        for cache in self._caches.values():
+            cache.start()
+        for kind, cache in self._caches.items():
+            if not cache.synced.wait(30):
+                raise ReplayError(f"cannot list {kind}")
+
+    def stop(self) -> None:
+        """End the watches."""
+        for cache in self._caches.values():
+            cache.stop()
+
+    def restart(self) -> None:
+        """Begin a new recording with the present state of all objects."""
+        with self._changed:
+            self._lines = [Line(time.monotonic(), kind, body) for kind, body in self._last.items()]
+
+    def act(self, what: str) -> None:
+        """Write down that something is done now."""
+        with self._changed:
+            self._lines.append(Line(time.monotonic(), "Action", {"do": what}))
+
+    def lines(self) -> list[Line]:
+        """What was seen since the restart."""
+        with self._changed:
+            return list(self._lines)
+
+    def wait(self, condition: Callable[[], bool], timeout: float) -> bool:
+        """Wait until a condition holds, looking again after every change; False after ``timeout`` seconds."""
+        deadline = time.monotonic() + timeout
+        while True:
+            with self._changed:
+                count = len(self._lines)
+            if condition():
+                return True
+            with self._changed:
+                rest = deadline - time.monotonic()
+                if rest <= 0:
+                    return False
+                if count == len(self._lines):
+                    self._changed.wait(min(rest, 0.5))
+
+    def _listener(self, kind: str, name: str) -> Callable[[Json | None, Json | None], None]:
+        def changed(old: Json | None, new: Json | None) -> None:
+            obj = new or old
+            if obj is None or obj["metadata"]["name"] != name:
+                return
+            if new is None and kind in ("Config", "ImagePruner"):
+                return  # the recorder did not write down that these were gone
+            body = recording.reduce(kind, new)
+            with self._changed:
+                if self._last.get(kind) != body:
+                    self._last[kind] = body
+                    self._lines.append(Line(time.monotonic(), kind, body))
+                    self._changed.notify_all()
+
+        return changed
+
+
+class Stage:
+    """A running cluster on which recordings are replayed, one after the other."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.api = Api(cluster.kubeconfig)
+        self.recorder = Recorder(self.api)
+        self.key = cluster.s3.create_user("contract")
+        self.addresses = {cluster.s3.endpoint: "http://s3", cluster.s3.https_endpoint: "https://s3"}
+
+    def close(self) -> None:
+        """End the recorder."""
+        self.recorder.stop()
+
+    def replay(self, scenario: Recording) -> list[Line]:
+        """Settle on the scenario's first lines, do what it did, return what was seen."""
+        self.settle(scenario)
+        self.recorder.restart()
+        begun = time.monotonic()
+        actions = scenario.actions()
+        for number, action in enumerate(actions):
+            pause = begun + (action.t - 1.5) / SCALE - time.monotonic()
+            if pause > 0:
+                time.sleep(pause)  # the scenario's own rhythm: nothing announces it
+            what = action.body["do"]
+            self.recorder.act(what)
+            self.act(what)
+            if number + 1 < len(actions):
+                self._await(scenario, actions[number + 1].t, 30)
+        self._await(scenario, float("inf"), 30)
+        last = scenario.lines[-1]
+        # Nothing more may happen. After a last line that is an action nothing was seen, but only for a moment: the next
+        # retry would have cured it.
+        time.sleep(2 / SCALE if last.kind == "Action" else 1)
+        return self.recorder.lines()
+
+    def _await(self, scenario: Recording, until: float, timeout: float) -> None:
+        """Wait until all that was recorded before a time has been seen; give up silently, the comparison will tell."""
+        part = Recording(scenario.name, [line for line in scenario.lines if line.t < until])
+
+        def reached() -> bool:
+            lines = self.recorder.lines()
+            return not recording.compare(part, lines, RECORDED_ADDRESSES, self.addresses).differences
+
+        self.recorder.wait(reached, timeout)
+
+    # Settling.
+
+    def settle(self, scenario: Recording) -> None:
+        """Bring the cluster to the state the scenario starts from (recordings' README: emptyDir, 1 replica, …)."""
+        for node in self.api.list("Node"):
+            self._annotate_node(
+                node["metadata"]["name"],
+                {
+                    "lab.alauda.io/ready-after": f"{READY_AFTER / SCALE:.3f}s",
+                    "lab.alauda.io/gone-after": f"{GONE_AFTER / SCALE:.3f}s",
+                    _FAULT: None,
+                },
+            )
+        self._heal_pods()
+        first = scenario.first("Config")
+        self._put("Config", {key: value for key, value in first["spec"].items() if key != "httpSecret"})
+        self._put("ImagePruner", scenario.first("ImagePruner")["spec"])
+        if not self.recorder.wait(self._settled, 60):
+            raise ReplayError(f"{scenario.name}: not settled after 60 s: {json.dumps(self._config().get('status'))}")
+        self._clear(scenario)
+        # What earlier scenarios left in conditions that nothing renews while emptyDir is configured.
+        wanted = {item[0]: item for item in first["status"]["conditions"]}
+        status = deepcopy(self._config()["status"])
+        for item in status["conditions"]:
+            if item["type"] in wanted:
+                _, item["status"], reason, message = wanted[item["type"]]
+                for key, value in (("reason", reason), ("message", message)):
+                    item.pop(key, None)
+                    if value is not None:
+                        item[key] = value
+        self.api.merge("Config", names.SINGLETON, {"status": status}, sub="status")
+        if not self.recorder.wait(lambda: self._settled() and self._quiet(0.7), 30):
+            raise ReplayError(f"{scenario.name}: not quiet after 30 s: {json.dumps(self._config().get('status'))}")
+
+    def _settled(self) -> bool:
+        config = self._config()
+        status = config.get("status") or {}
+        conditions = {item["type"]: (item["status"], item.get("reason")) for item in status.get("conditions") or []}
+        deploy = self.api.find("Deployment", names.REGISTRY, names.NAMESPACE)
+        pruner = self.api.get("ImagePruner", names.SINGLETON)
+        if deploy is None:
+            return False
+        state = deploy.get("status", {})
+        pods = self.api.call(
+            "GET", f"/api/v1/namespaces/{names.NAMESPACE}/pods?labelSelector=app.kubernetes.io/name={names.REGISTRY}"
+        )["items"]
+        return (
+            status.get("observedGeneration") == config["metadata"]["generation"]
+            and conditions.get("Available") == ("True", "Ready")
+            and conditions.get("Progressing") == ("False", "Ready")
+            and conditions.get("Degraded") == ("False", None)
+            and status.get("storage", {}).get("emptyDir") is not None
+            and state.get("observedGeneration") == deploy["metadata"]["generation"]
+            and state.get("updatedReplicas") == state.get("availableReplicas") == state.get("replicas") == 1
+            and len(pods) == 1
+            and pruner.get("status", {}).get("observedGeneration") == pruner["metadata"]["generation"]
+        )
+
+    def _quiet(self, seconds: float) -> bool:
+        lines = self.recorder.lines()
+        return not lines or time.monotonic() - lines[-1].t > seconds
+
+    def _config(self) -> Json:
+        return self.api.get("Config", names.SINGLETON)
+
+    def _put(self, kind: str, spec: Json) -> None:
+        while True:
+            live = self.api.get(kind, names.SINGLETON)
+            wanted = deepcopy(spec)
+            if kind == "Config":
+                wanted["httpSecret"] = live["spec"].get("httpSecret", "")
+            live["spec"], live["kind"] = wanted, kind
+            try:
+                self.api.update(live)
+                return
+            except ApiError as error:
+                if not error.conflict:
+                    raise
+
+    def _clear(self, scenario: Recording) -> None:
+        """Nothing of an earlier scenario may help or hinder this one."""
+        self.api.delete("Secret", names.USER_SECRET, names.NAMESPACE)
+        for claim in self.api.list("PersistentVolumeClaim", names.NAMESPACE):
+            self.api.delete("PersistentVolumeClaim", claim["metadata"]["name"], names.NAMESPACE)
+        if not self.recorder.wait(lambda: not self.api.list("PersistentVolumeClaim", names.NAMESPACE), 20):
+            raise ReplayError(f"{scenario.name}: claims of an earlier scenario do not go away")
+        done = " ".join(action.body["do"] for action in scenario.actions())
+        if "delete ConfigMap s3-ca" not in done:
+            self.api.delete("ConfigMap", "s3-ca", names.NAMESPACE)
+        s3 = self.cluster.s3
+        for bucket in s3.client().list_buckets()["Buckets"]:
+            s3.delete_bucket(bucket["Name"])
+        if _AUTHENTICATED in done:  # that server of the recorder had the bucket all along
+            s3.create_bucket("images")
+
+    def _annotate_node(self, name: str, annotations: dict[str, str | None]) -> None:
+        self.api.merge("Node", name, {"metadata": {"annotations": annotations}})
+
+    def _heal_pods(self) -> None:
+        path = f"/api/v1/namespaces/{names.NAMESPACE}/pods"
+        for pod in self.api.call("GET", path)["items"]:
+            if _FAULT in (pod["metadata"].get("annotations") or {}):
+                patch: Json = {"metadata": {"annotations": {_FAULT: None}}}
+                self.api.call("PATCH", f"{path}/{pod['metadata']['name']}", patch, "application/merge-patch+json")
+
+    # Actions.
+
+    def act(self, what: str) -> None:
+        """Do what an Action line says."""
+        verb, _, rest = what.partition(" ")
+        if what.startswith("patch "):
+            kind, _, body = rest.partition(" ")
+            self.api.merge(kind, names.SINGLETON, json.loads(self._here(body)))
+        elif what.startswith("create PV "):
+            pass  # class lab provisions volumes here
+        elif what.startswith("create PVC "):
+            name, mode, storage_class = rest.removeprefix("PVC ").split(" ")
+            self._create_claim(name, mode, storage_class.removeprefix("class="))
+        elif what in _SECRETS:
+            self._write_secret(_SECRETS[what](self))
+        elif what == "create bucket images":
+            self.cluster.s3.create_bucket("images")
+        elif what.startswith("create ConfigMap s3-ca with key "):
+            key = rest.removeprefix("ConfigMap s3-ca with key ").split(" ")[0]
+            self._create("ConfigMap", "s3-ca", {"data": {key: self.cluster.s3.ca_pem}})
+        elif verb == "delete":
+            kind, _, name = rest.partition(" ")
+            if kind in ("Config", "ImagePruner"):
+                self.api.delete(kind, names.SINGLETON)
+            else:
+                self.api.delete(kind, name or names.REGISTRY, names.NAMESPACE)
+        elif what == "new pods never become ready":
+            for node in self.api.list("Node"):
+                self._annotate_node(node["metadata"]["name"], {_FAULT: "never-ready"})
+        elif what == "pods may become ready again":
+            for node in self.api.list("Node"):
+                self._annotate_node(node["metadata"]["name"], {_FAULT: None})
+            self._heal_pods()
+        else:
+            raise ReplayError(f"nobody here knows how to {what!r}")
+
+    def _here(self, text: str) -> str:
+        s3 = self.cluster.s3
+        for recorded, mine in ((_OPEN, s3.endpoint), (_AUTHENTICATED, s3.endpoint), (_SECURE, s3.https_endpoint)):
+            text = text.replace(recorded, mine)
+        return text
+
+    def _create(self, kind: str, name: str, content: Json) -> None:
+        self.api.create(
+            {
+                "apiVersion": "v1",
+                "kind": kind,
+                "metadata": {"name": name, "namespace": names.NAMESPACE},
+                **content,
+            }
+        )
+
+    def _create_claim(self, name: str, mode: str, storage_class: str) -> None:
+        spec = {
+            "accessModes": [mode],
+            "storageClassName": storage_class,
+            "resources": {"requests": {"storage": "1Gi"}},
+        }
+        self._create("PersistentVolumeClaim", name, {"spec": spec})
+        if storage_class == "lab":  # the recorder's claims were bound when it went on
+
+            def bound() -> bool:
+                claim = self.api.get("PersistentVolumeClaim", name, names.NAMESPACE)
+                return bool(claim.get("status", {}).get("phase") == "Bound")
+
+            self.recorder.wait(bound, 10)
+
+    def _write_secret(self, data: dict[str, str]) -> None:
+        encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+        if self.api.find("Secret", names.USER_SECRET, names.NAMESPACE) is None:
+            self._create("Secret", names.USER_SECRET, {"data": encoded})
+        else:
+            self.api.merge("Secret", names.USER_SECRET, {"data": encoded}, names.NAMESPACE)
+
+    def _rotate(self) -> Key:
+        # The old key stays valid, as on the recorder's server: Pods that still use it must not fail.
+        self.key = self.cluster.s3.new_key(self.key.user)
+        return self.key
+
+
+def _pair(access_key: str, secret_key: str) -> dict[str, str]:
+    return {"REGISTRY_STORAGE_S3_ACCESSKEY": access_key, "REGISTRY_STORAGE_S3_SECRETKEY": secret_key}
+
+
+def _good(stage: Stage) -> dict[str, str]:
+    return _pair(stage.key.access_key, stage.key.secret_key)
+
+
+def _rotated(stage: Stage) -> dict[str, str]:
+    key = stage._rotate()
+    return _pair(key.access_key, key.secret_key)
+
+
+_SECRETS: dict[str, Callable[[Stage], dict[str, str]]] = {
+    "create S3 secret": _good,
+    "create S3 secret (valid)": _good,
+    "correct the S3 secret": _good,
+    "rotate S3 secret": _rotated,
+    "create S3 secret (unknown access key)": lambda stage: _pair("AKIAUNKNOWN000000000", stage.key.secret_key),
+    "create S3 secret (wrong secret key)": lambda stage: _pair(stage.key.access_key, "wrong"),
+    "create S3 secret with key ACCESS_KEY": lambda stage: {
+        "ACCESS_KEY": stage.key.access_key,
+        "SECRET_KEY": stage.key.secret_key,
+    },
+}

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every recording of the genuine operator, replayed against the simulator. See `recording` for what counts as equal.
+
+A sequence that differs must be listed in ``deviations.yaml`` with its reason; an entry there that nothing needs any
+more fails as well. At the end a table is printed: recording, recorded values compared, deviations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.cluster import Cluster
+
+from . import recording
+from .recording import Comparison
+from .replay import RECORDED_ADDRESSES, SCALE, Stage
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+
+DEVIATIONS = Path(__file__).with_name("deviations.yaml")
+
+
+@dataclass
+class Ledger:
+    """What was compared so far, and which deviations were needed."""
+
+    allowed: list[dict[str, str]]
+    results: dict[str, Comparison] = field(default_factory=dict)
+    used: set[int] = field(default_factory=set)
+
+    def excuse(self, trace: str, kind: str, track: str) -> bool:
+        """Whether a difference is allowed; notes that the entry was needed."""
+        found = [
+            number
+            for number, entry in enumerate(self.allowed)
+            if entry["trace"] == trace and entry["object"] == kind and entry["track"] == track
+        ]
+        self.used.update(found)
+        return bool(found)
+
+    def table(self) -> str:
+        """Recording, values compared, deviations."""
+        rows = [f"{'recording':32}{'compared':>10}{'deviations':>12}"]
+        for name, result in sorted(self.results.items()):
+            rows.append(f"{name:32}{result.steps:>10}{len(result.differences):>12}")
+        total = sum(result.steps for result in self.results.values())
+        deviations = sum(len(result.differences) for result in self.results.values())
+        return "\n".join([*rows, f"{f'{len(self.results)} recordings':32}{total:>10}{deviations:>12}"])
+
+
+@pytest.fixture(scope="module")
+def ledger(request: pytest.FixtureRequest) -> Iterator[Ledger]:
+    entries = yaml.safe_load(DEVIATIONS.read_text(encoding="utf-8"))["deviations"]
+    result = Ledger(entries)
+    yield result
+    terminal = request.config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is not None:
+        terminal.write_line("")
+        terminal.write_line(result.table())
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Stage]:
+    with Cluster(time_scale=SCALE, s3=True) as cluster:
+        stage = Stage(cluster)
+        yield stage
+        stage.close()
+
+
+@pytest.mark.parametrize("name", recording.names())
+def test_trace(name: str, stage: Stage, ledger: Ledger) -> None:
+    scenario = recording.load(name)
+    seen = stage.replay(scenario)
+    result = recording.compare(scenario, seen, RECORDED_ADDRESSES, stage.addresses)
+    ledger.results[name] = result
+    wrong = [item for item in result.differences if not ledger.excuse(name, item.kind, item.track)]
+    assert not wrong, "\n".join(str(item) for item in wrong)
+
+
+def test_every_deviation_is_needed_and_has_a_reason(ledger: Ledger) -> None:
+    for entry in ledger.allowed:
+        assert set(entry) == {"trace", "object", "track", "reason"}, entry
+        assert entry["trace"] in recording.names(), entry
+        assert len(entry["reason"]) > 20, entry
+    idle = [
+        entry
+        for number, entry in enumerate(ledger.allowed)
+        if number not in ledger.used and entry["trace"] in ledger.results
+    ]
+    assert not idle, f"listed in {DEVIATIONS.name}, but the simulator agrees with the recording: {idle}"
