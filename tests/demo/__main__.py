@@ -8,6 +8,7 @@ Exit status: 0 everything was as promised, 1 something was not (it says what), 1
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -107,8 +109,8 @@ class Demo:
         with subprocess.Popen(
             command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         ) as child:
-            watchdog = signal.signal(signal.SIGALRM, lambda *_: child.kill())
-            signal.setitimer(signal.ITIMER_REAL, PLAYBOOK_TIMEOUT)
+            watchdog = threading.Timer(PLAYBOOK_TIMEOUT, child.kill)
+            watchdog.start()
             try:
                 assert child.stdout is not None
                 for line in child.stdout:
@@ -116,10 +118,8 @@ class Demo:
                     if line.strip() and not EXCERPT.search(line):
                         print(f"      {line.rstrip()}", flush=True)
             finally:
-                signal.setitimer(signal.ITIMER_REAL, 0)
-                signal.signal(signal.SIGALRM, watchdog)
-                if child.poll() is None:
-                    child.wait(timeout=30)
+                watchdog.cancel()
+                _ended(child)
         text = COLOUR.sub("", "".join(output))
         recap = RECAP.search(text)
         if recap is None:
@@ -208,6 +208,16 @@ class Demo:
 
         chapter("Persistent storage (S3), with the right key")
         self.configured("storage_s3", s3)
+
+
+def _ended(child: subprocess.Popen[str]) -> None:
+    """Waits for a child that is ending; one that is not (we were interrupted) is asked to, then made to."""
+    for ask, patience in ((None, 2), (signal.SIGINT, 20), (signal.SIGKILL, 10)):
+        if ask is not None:
+            child.send_signal(ask)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(timeout=patience)
+            return
 
 
 def _interrupted(*_: object) -> NoReturn:

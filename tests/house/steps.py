@@ -27,11 +27,16 @@ COLLECTION = "alauda.image_registry"
 
 @dataclass(frozen=True)
 class Step:
-    """One command. needs: titles of steps without whose success it makes no sense to run."""
+    """One command.
+
+    needs: titles of steps without whose success it makes no sense to run.
+    clusters: embedded clusters that it leaves running when it is interrupted; they are stopped then.
+    """
 
     title: str
     command: tuple[str, ...]
     needs: tuple[str, ...] = ()
+    clusters: tuple[str, ...] = ()
 
 
 def _pytest(title: str, *arguments: str, needs: tuple[str, ...] = ()) -> Step:
@@ -60,7 +65,10 @@ GROUPS: dict[str, tuple[Step, ...]] = {
     "binary": (BINARY,),
     "contract": (BINARY, _pytest("operator contract", "tests/contract", "-v", needs=_LAB)),
     "integration": (BINARY, _pytest("integration", "tests/integration", "-v", "--durations=10", needs=_LAB)),
-    "molecule": (BINARY, Step("molecule", ("molecule", "test", "--all"), _LAB)),
+    "molecule": (
+        BINARY,
+        Step("molecule", ("molecule", "test", "--all"), _LAB, ("molecule-default", "molecule-broken")),
+    ),
 }
 
 
@@ -99,6 +107,14 @@ def _run(step: Step) -> int:
             child.wait(timeout=60)
         except (KeyboardInterrupt, subprocess.TimeoutExpired):
             child.kill()
+        for name in step.clusters:
+            subprocess.run(
+                ("python", "-m", "tests.cluster", "down", "--name", name),
+                cwd=ROOT,
+                env=_environment(),
+                stderr=subprocess.DEVNULL,
+                check=False,
+            )
         raise
 
 
