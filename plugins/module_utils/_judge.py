@@ -172,7 +172,10 @@ class _Case:
         if troubles:
             first = troubles[0]
             needs = [Need.LOG] if first.sign == "pod:CrashLoopBackOff" and self.snapshot.log is UNSEEN else []
-            return self._moving(f"{first.failure.reason}: {_short(first.failure.quoted)}; seeing if it lasts", *needs)
+            said = first.failure.quoted
+            if not said.startswith(first.failure.reason):
+                said = f"{first.failure.reason}: {said}"
+            return self._moving(f"{_short(said)}{self._claim_note()}; seeing if it lasts", *needs)
         aim = self.goal.spec.get("managementState", "Managed")
         if aim == "Removed" or aim is None:
             return self._removed()
@@ -568,8 +571,12 @@ class _Case:
                 frozenset({Need.PROBE, Need.LOG} if self.snapshot.log is UNSEEN else {Need.PROBE}),
             )
         lines = self._log_lines()
-        if unnamed and lines:
-            meaning = explain_storage(lines[-1])
+        if unnamed:
+            # The health check's refusal is no cause; the newest line that is one tells more.
+            found = [(line, explain_storage(line)) for line in lines]
+            causes = [(line, said) for line, said in found if said.kind not in ("health", "unknown")]
+            if causes:
+                lines, meaning = [causes[-1][0]], causes[-1][1]
         return Failed(
             "StorageBroken",
             "; ".join([probe.detail, *lines[-2:]]),

@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import io
 import json
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from botocore.exceptions import ClientError
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._client import ApiError, Client
 from ansible_collections.alauda.image_registry.plugins.module_utils._kube import namespaced
@@ -26,6 +28,11 @@ from tests.cluster.proxy import ApiProxy, Request
 
 MODULES = "ansible_collections.alauda.image_registry.plugins.modules"
 NAMESPACE = ALAUDA.namespace
+
+
+def _text(warning: Any) -> str:
+    """A warning as text: newer ansible-core sends a structure."""
+    return str(warning["event"]["msg"]) if isinstance(warning, dict) else str(warning)
 
 
 @dataclass
@@ -53,6 +60,7 @@ class Lab:
         with patch_module_args(given), contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
             main()
         result: dict[str, Any] = json.loads(output.getvalue())
+        result["warnings"] = [_text(item) for item in result.get("warnings", [])]
         return result
 
     def storage(self, **args: Any) -> dict[str, Any]:
@@ -114,6 +122,18 @@ class Lab:
             "secret_key": bucket.secret_key,
             **other,
         }
+
+    def lose_bucket(self, name: str) -> None:
+        """Delete a bucket for good: the operator makes it again when it happens to look just then."""
+        quiet_since = time.monotonic()
+        while time.monotonic() - quiet_since < 2.0:
+            try:
+                self.cluster.s3.client().head_bucket(Bucket=name)
+            except ClientError:
+                time.sleep(0.1)
+                continue
+            self.cluster.s3.delete_bucket(name)
+            quiet_since = time.monotonic()
 
     def settle(self) -> None:
         """Back to the state every test starts from."""

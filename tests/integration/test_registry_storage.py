@@ -210,10 +210,22 @@ def test_a_bucket_deleted_later_is_found_by_the_same_task(lab: Lab) -> None:
     bucket = lab.s3()
     task = {"backend": "s3", "s3": bucket}
     ok(lab.storage(**task))
-    lab.cluster.s3.delete_bucket(bucket["bucket"])
+    lab.lose_bucket(bucket["bucket"])
     result = fails_within(25, lab, **task)
     assert result["changed"] is False
     assert "NoSuchBucket" in result["msg"]
+
+
+def test_a_key_forbidden_later_is_found_by_the_same_task(lab: Lab) -> None:
+    """Rotated elsewhere: the Secret still holds the old one, the operator still says Available."""
+    user = lab.cluster.s3.create_user("rotated")
+    bucket = lab.s3(access_key=user.access_key, secret_key=user.secret_key)
+    task = {"backend": "s3", "s3": bucket}
+    ok(lab.storage(**task))
+    lab.cluster.s3.forbid_key(user)
+    result = fails_within(25, lab, **task)
+    assert result["changed"] is False
+    assert "InvalidAccessKeyId" in result["msg"]
 
 
 def test_a_claim_that_never_binds(lab: Lab) -> None:

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""No secret appears anywhere, however much is asked to be shown (ansible-playbook -vvvv --diff and its log)."""
+
+from __future__ import annotations
+
+import base64
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.integration.conftest import NAMESPACE, Lab
+
+pytestmark = pytest.mark.cluster
+
+ROOT = Path(__file__).parents[2]
+
+
+def forms(secret: str) -> list[str]:
+    """The ways a value may show up."""
+    return [secret, base64.b64encode(secret.encode()).decode()]
+
+
+@pytest.mark.parametrize("works", [True, False], ids=["success", "failure"])
+def test_nothing_secret_is_printed(lab: Lab, tmp_path: Path, works: bool) -> None:
+    """Plain and base64, in success and failure, from the task's values and from a kubeconfig given as a dictionary."""
+    options = lab.s3()
+    access, secret = options["access_key"], options["secret_key"]
+    if not works:
+        access, secret = "AKIAUNKNOWNUNKNOWN01", "this-value-must-never-be-seen-anywhere"
+    kubeconfig = yaml.safe_load(Path(lab.kubeconfig).read_text())
+    key = kubeconfig["users"][0]["user"]["client-key-data"]
+    http_secret = lab.config()["spec"]["httpSecret"]
+    task = {
+        "backend": "s3",
+        "s3": {**options, "access_key": "{{ access }}", "secret_key": "{{ secret }}"},
+        "wait_timeout": 60,
+        "kubeconfig": kubeconfig,
+    }
+    play = [
+        {
+            "hosts": "localhost",
+            "gather_facts": False,
+            "tasks": [
+                {"alauda.image_registry.registry_storage": task, "register": "result", "ignore_errors": True},
+                {"ansible.builtin.debug": {"var": "result"}},
+            ],
+        }
+    ]
+    playbook = tmp_path / "play.yml"
+    playbook.write_text(yaml.safe_dump(play))
+    values = tmp_path / "values.yml"
+    values.write_text(yaml.safe_dump({"access": access, "secret": secret}))
+    command = [
+        str(Path(sys.executable).parent / "ansible-playbook"),
+        "-vvvv",
+        "--diff",
+        "-e",
+        f"@{values}",
+        str(playbook),
+    ]
+    shown = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_LOG_PATH": str(tmp_path / "log")},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    everything = shown.stdout + shown.stderr + (tmp_path / "log").read_text()
+    assert ("failed=0" in shown.stdout) is True
+    assert ("ignored=0" in shown.stdout) is works
+    assert "sha256:" in everything
+    for value in (access, secret, http_secret, key):
+        for form in forms(value):
+            assert form not in everything, f"…{form[-6:]} is shown"
+    for item in lab.client.list(f"/api/v1/namespaces/{NAMESPACE}/events")[0]:
+        assert secret not in str(item)
