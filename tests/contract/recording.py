@@ -22,8 +22,8 @@ three tracks that was held for less than `TRANSIENT` seconds may therefore be mi
 appear in the simulation, in order; and so must the first status written after an action (the one that still carries
 the old Deployment's conditions), however short it was.
 
-Normalised before comparing: request ids of S3 answers, ``httpSecret``, the addresses of the S3 servers, generations
-(relative to the first line, or to the object's creation), keys that are null.
+Normalised before comparing: request ids of S3 answers, names of ReplicaSets, ``httpSecret``, the addresses of the S3
+servers, generations (relative to the first line, or to the object's creation), keys that are null.
 """
 
 from __future__ import annotations
@@ -159,6 +159,7 @@ def normalise(body: Json, addresses: Mapping[str, str]) -> Json:
         text = text.replace(mine, recorded)
     text = re.sub(r"request id: [^,\"\\]*", "request id: *", text)
     text = re.sub(r"host id: [^,\"\\]*", "host id: *", text)
+    text = re.sub(r"image-registry-[0-9a-f]{8,10}\b", "image-registry-*", text)
     result: Json = _without_nulls(json.loads(text))
     if result.get("spec", {}).get("httpSecret"):
         result["spec"]["httpSecret"] = "<128 hex>"

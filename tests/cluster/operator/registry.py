@@ -58,6 +58,7 @@ class RegistryController:
     def __init__(self, cluster: Cluster, settle: Callable[[], None]) -> None:
         self.cluster = cluster
         self.settle = settle
+        self._written: Json | None = None
 
     def sync(self) -> None:
         """One reconcile. ApplyError and ApiError ask for a retry with backoff; a PermanentError never leaves here."""
@@ -74,9 +75,11 @@ class RegistryController:
         before = deepcopy(work)
         conditions = Conditions(status.setdefault("conditions", []), datetime.now(UTC))
         state = work["spec"].get("managementState", "")
+        self._written = None
         error = self._act(state, work, conditions)
 
-        deploy = self.cluster.caches["Deployment"].get(names.REGISTRY)
+        # Right after a write the cache holds what was written with the old rollout's status (operator fact 3.3.4).
+        deploy = self._written or self.cluster.caches["Deployment"].get(names.REGISTRY)
         problem = render.ingress_problem(self._owned_ingresses())
         sync_config_conditions(conditions, state, deploy, error, problem, 300 / self.cluster.scale)
         status["readyReplicas"] = (deploy or {}).get("status", {}).get("readyReplicas", 0)
@@ -145,6 +148,10 @@ class RegistryController:
         cluster.apply_checked(render.service())
         if cluster.apply_checked(render.generated_secret(driver.secret_data())):
             self.settle()
+        server = render.plain_deployment(names.API_SERVER)
+        existing = cluster.caches["Deployment"].get(names.API_SERVER)
+        cluster.apply_deployment(server, existing["metadata"]["generation"] if existing else None)
+        cluster.apply_checked(render.disruption_budget(spec["replicas"]))
         parts = driver.parts()
         zones = bool(cluster.api.list("Node", query="labelSelector=topology.kubernetes.io/zone&limit=1"))
         deadline = max(1, round(120 / cluster.scale))
@@ -155,12 +162,11 @@ class RegistryController:
             raise ApplyError(
                 f"failed to {verb} object *v1.Deployment, Namespace={names.NAMESPACE}, Name={names.REGISTRY}: {error}"
             ) from error
+        before = cluster.caches["Deployment"].get(names.REGISTRY)
         written = cluster.apply_deployment(wanted, _generation(work["status"]))
+        if before is None or written["metadata"]["resourceVersion"] != before["metadata"]["resourceVersion"]:
+            self._written = written
         _remember(work["status"], written["metadata"]["generation"])
-        server = render.plain_deployment(names.API_SERVER)
-        existing = cluster.caches["Deployment"].get(names.API_SERVER)
-        cluster.apply_deployment(server, existing["metadata"]["generation"] if existing else None)
-        cluster.apply_checked(render.disruption_budget(spec["replicas"]))
         wanted_ingresses = render.wanted_ingresses(spec)
         for item in wanted_ingresses:
             self._check_route_secret(item)
