@@ -118,6 +118,7 @@ class Stage:
         self.api = Api(cluster.kubeconfig)
         self.recorder = Recorder(self.api)
         self.key = cluster.s3.create_user("contract")
+        self._buckets = cluster.s3.client()
         self.addresses = {cluster.s3.endpoint: "http://s3", cluster.s3.https_endpoint: "https://s3"}
 
     def close(self) -> None:
@@ -187,7 +188,7 @@ class Stage:
                 for key, value in (("reason", reason), ("message", message)):
                     item.pop(key, None)
                     if value is not None:
-                        item[key] = value
+                        item[key] = self._here(value)
         self.api.merge("Config", names.SINGLETON, {"status": status}, sub="status")
         if not self.recorder.wait(lambda: self._settled() and self._quiet(0.7), 30):
             raise ReplayError(f"{scenario.name}: not quiet after 30 s: {json.dumps(self._config().get('status'))}")
@@ -248,7 +249,7 @@ class Stage:
         if "delete ConfigMap s3-ca" not in done:
             self.api.delete("ConfigMap", "s3-ca", names.NAMESPACE)
         s3 = self.cluster.s3
-        for bucket in s3.client().list_buckets()["Buckets"]:
+        for bucket in self._buckets.list_buckets()["Buckets"]:
             s3.delete_bucket(bucket["Name"])
         if _AUTHENTICATED in done:  # that server of the recorder had the bucket all along
             s3.create_bucket("images")
@@ -257,11 +258,11 @@ class Stage:
         self.api.merge("Node", name, {"metadata": {"annotations": annotations}})
 
     def _heal_pods(self) -> None:
+        """An empty fault on a Pod wins over the one its Node had when it started."""
         path = f"/api/v1/namespaces/{names.NAMESPACE}/pods"
-        for pod in self.api.call("GET", path)["items"]:
-            if _FAULT in (pod["metadata"].get("annotations") or {}):
-                patch: Json = {"metadata": {"annotations": {_FAULT: None}}}
-                self.api.call("PATCH", f"{path}/{pod['metadata']['name']}", patch, "application/merge-patch+json")
+        for pod in self.api.call("GET", f"{path}?labelSelector=app.kubernetes.io/name={names.REGISTRY}")["items"]:
+            patch: Json = {"metadata": {"annotations": {_FAULT: ""}}}
+            self.api.call("PATCH", f"{path}/{pod['metadata']['name']}", patch, "application/merge-patch+json")
 
     # Actions.
 
@@ -279,7 +280,7 @@ class Stage:
         elif what in _SECRETS:
             self._write_secret(_SECRETS[what](self))
         elif what == "create bucket images":
-            self.cluster.s3.create_bucket("images")
+            self._buckets.create_bucket(Bucket="images")  # a client at hand: the recorder's took no time either
         elif what.startswith("create ConfigMap s3-ca with key "):
             key = rest.removeprefix("ConfigMap s3-ca with key ").split(" ")[0]
             self._create("ConfigMap", "s3-ca", {"data": {key: self.cluster.s3.ca_pem}})

@@ -28,7 +28,7 @@ from .workqueue import Throttle, Trigger
 log = logging.getLogger("operator")
 
 # Events of one burst are taken in one go, as the genuine operator's 20 to 300 ms per sync do.
-_COALESCE = 0.03
+_COALESCE = 0.06
 _RESYNC = 600.0
 
 
