@@ -175,6 +175,50 @@ STORAGE_REQUIRED_IF: Sequence[tuple[str, str, tuple[str, ...]]] = [
 ]
 
 
+PULLSECRET: Spec = {
+    "management_state": {"type": "str", "choices": ["Managed", "Unmanaged", "Removed"]},
+    "additional_registry_hosts": {"type": "list", "elements": "str"},
+    "ignored_namespaces": {"type": "list", "elements": "str"},
+    "ignore_system_namespaces": {"type": "bool"},
+    "list_mode": {"type": "str", "choices": ["replace", "merge", "remove"], "default": "replace"},
+    "verify_namespaces": {"type": "list", "elements": "str"},
+    "verify_namespace_selector": {"type": "str"},
+    "verify_service_accounts": {"type": "list", "elements": "str", "default": ["default"]},
+}
+
+PRUNER: Spec = {
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "schedule": {"type": "str"},
+    "suspend": {"type": "bool"},
+    "keep_tag_revisions": {"type": "int"},
+    "keep_younger_than": {"type": "str"},
+    "resources": _RESOURCES,
+    "successful_jobs_history_limit": {"type": "int"},
+    "failed_jobs_history_limit": {"type": "int"},
+    "ignore_invalid_image_references": {"type": "bool"},
+    "log_level": {"type": "str", "choices": ["Normal", "Debug", "Trace", "TraceAll"]},
+    "node_selector": {"type": "dict"},
+    "tolerations": {"type": "list", "elements": "dict"},
+    "affinity": {"type": "dict"},
+}
+
+LIMITS: Spec = {
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "namespaces": {"type": "list", "elements": "str"},
+    "namespace_selector": {"type": "str"},
+    "quota": {
+        "type": "dict",
+        "options": {"imagestreams": {"type": "str"}, "images": {"type": "str"}, "image_tags": {"type": "str"}},
+    },
+    "image": {"type": "dict", "options": {"storage": {"type": "str"}}},
+    "image_stream": {"type": "dict", "options": {"images": {"type": "str"}, "image_tags": {"type": "str"}}},
+    "quota_name": {"type": "str", "default": "image-registry-quota"},
+    "limits_name": {"type": "str", "default": "image-registry-limits"},
+    "adopt": {"type": "bool", "default": False},
+    "allow_below_usage": {"type": "bool", "default": False},
+}
+
+
 def merged(*specs: Mapping[str, dict[str, Any]]) -> Spec:
     """One argument spec out of several; a name may be given once only. Raises ValueError on a clash."""
     result: Spec = {}

@@ -69,6 +69,10 @@ class Watcher(Protocol):
         """The snapshot with the evidence that the judge asked for."""
         ...
 
+    def report(self, snapshot: Snapshot) -> Mapping[str, Any]:
+        """More for the task's verification than every part has."""
+        ...
+
 
 @dataclass
 class Outcome:

@@ -154,16 +154,20 @@ def _settle(
 
 def _prove(client: Client, part: Part, plan: Plan, seen: Readings, options: Options, result: Result) -> None:
     """Verify the effect and put the outcome into the result."""
-    outcome = verify(client, part, plan, seen, options)
+    main = seen[part.main]
+    generation = int((main.get("metadata") or {}).get("generation") or 0) if isinstance(main, Mapping) else 0
+    watcher = part.watcher(plan, generation)
+    outcome = verify(client, watcher, part.first(seen, time.monotonic()), bool(plan.writes), options)
     last = getattr(outcome.snapshot, part.main)
-    if isinstance(last, Mapping):
-        result.values[part.main] = public(last)
+    shown: JSON = last if isinstance(last, Mapping) else {}
+    if shown:
+        result.values[part.main] = public(shown)
     events = part.events(plan) if outcome.timed_out else []
-    result.values["verification"] = report(outcome, events)
+    result.values["verification"] = report(outcome, shown, watcher.report(outcome.snapshot), events)
     if isinstance(outcome.verdict, Done):
         result.warnings += outcome.verdict.warnings
     else:
-        result.failure = _failure_text(outcome, result.changed, events)
+        result.failure = _failure_text(outcome, shown, result.changed, events)
 
 
 # -- reading and writing ---------------------------------------------------------------------------------------------
@@ -242,15 +246,11 @@ def _half_way(writes: tuple[Write, ...], answers: Mapping[str, JSON], failure: W
 # -- verifying -------------------------------------------------------------------------------------------------------
 
 
-def verify(client: Client, part: Part, plan: Plan, seen: Readings, options: Options) -> Outcome:
+def verify(client: Client, watcher: Watcher, snapshot: Snapshot, changed: bool, options: Options) -> Outcome:
     """One look at what was just read (enough when nothing had to change), else watch until it is decided."""
-    started = time.monotonic()
-    snapshot = part.first(seen, started)
-    main = seen[part.main]
-    generation = int((main.get("metadata") or {}).get("generation") or 0) if isinstance(main, Mapping) else 0
-    watcher = part.watcher(plan, generation)
     history = History()
-    if not plan.writes:
+    started = snapshot.at
+    if not changed:
         verdict, history = watcher.judge(snapshot, history)
         if isinstance(verdict, Waiting) and verdict.needs:
             snapshot = watcher.gather(client, snapshot, verdict.needs)
@@ -303,12 +303,10 @@ def _not_verified(why: str) -> dict[str, Any]:
     return {"verdict": "not verified", "summary": why, "seconds": 0.0, "timeline": []}
 
 
-def report(outcome: Outcome, events: Sequence[str] = ()) -> dict[str, Any]:
-    """The verification as the task returns it."""
-    snapshot, verdict = outcome.snapshot, outcome.verdict
-    config = snapshot.config if isinstance(snapshot.config, Mapping) else {}
-    status = config.get("status") or {}
-    deployment = snapshot.deployment if isinstance(snapshot.deployment, Mapping) else {}
+def report(outcome: Outcome, main: JSON, extra: Mapping[str, Any], events: Sequence[str] = ()) -> dict[str, Any]:
+    """The verification as the task returns it. main: the part's main object as last seen. extra: the watcher's own."""
+    verdict = outcome.verdict
+    status = main.get("status") or {}
     values: dict[str, Any] = {
         "verdict": "done" if isinstance(verdict, Done) else "failed",
         "summary": _text(verdict),
@@ -318,35 +316,20 @@ def report(outcome: Outcome, events: Sequence[str] = ()) -> dict[str, Any]:
             for item in status.get("conditions") or []
         },
         "observed_generation": status.get("observedGeneration"),
-        "rollout": {
-            "generation": (deployment.get("metadata") or {}).get("generation"),
-            "observed_generation": (deployment.get("status") or {}).get("observedGeneration"),
-            "replicas": (deployment.get("spec") or {}).get("replicas"),
-            "updated": (deployment.get("status") or {}).get("updatedReplicas", 0),
-            "available": (deployment.get("status") or {}).get("availableReplicas", 0),
-        },
-        "probes": [
-            {"via": probe.via, "answer": probe.answer.value, "status": probe.status, "detail": probe.detail}
-            for probe in (snapshot.probes if isinstance(snapshot.probes, tuple) else ())
-        ],
-        "log": [
-            {"pod": finding.pod, "kind": finding.kind, "line": finding.line}
-            for finding in (snapshot.log if isinstance(snapshot.log, tuple) else ())
-        ],
+        **extra,
         "timeline": [{"seconds": seconds, "state": text} for seconds, text in outcome.timeline],
     }
     if isinstance(verdict, Failed):
         values.update(reason=verdict.reason, quoted=verdict.quoted, remedy=verdict.remedy)
     elif outcome.timed_out:
-        values.update(reason="Timeout", quoted=_last_words(outcome), events=list(events))
+        values.update(reason="Timeout", quoted=_last_words(main), events=list(events))
     return values
 
 
-def _last_words(outcome: Outcome) -> str:
+def _last_words(main: JSON) -> str:
     """What the operator says at the end of a wait that ran out of time."""
-    config = outcome.snapshot.config if isinstance(outcome.snapshot.config, Mapping) else {}
     words = []
-    for item in (config.get("status") or {}).get("conditions") or []:
+    for item in (main.get("status") or {}).get("conditions") or []:
         if item.get("type") in ("Available", "Progressing", "Degraded"):
             text = f"{item.get('type')}={item.get('status')}"
             if item.get("reason"):
@@ -357,7 +340,7 @@ def _last_words(outcome: Outcome) -> str:
     return "; ".join(words)
 
 
-def _failure_text(outcome: Outcome, changed: bool, events: Sequence[str]) -> str:
+def _failure_text(outcome: Outcome, main: JSON, changed: bool, events: Sequence[str]) -> str:
     verdict = outcome.verdict
     begin = (
         "The change was stored, but it did not take effect"
@@ -370,7 +353,7 @@ def _failure_text(outcome: Outcome, changed: bool, events: Sequence[str]) -> str
             text += f" [{verdict.reason}: {verdict.quoted}]" if verdict.reason else f" [{verdict.quoted}]"
         return f"{text} What to do: {verdict.remedy}"
     text = f"{begin} within {outcome.seconds:.0f} s: {_text(verdict)}."
-    words = _last_words(outcome)
+    words = _last_words(main)
     if words:
         text += f" The operator says: {words}."
     if events:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol
 
-from ansible_collections.alauda.image_registry.plugins.module_utils import _storage
+from ansible_collections.alauda.image_registry.plugins.module_utils import _pruner, _pullsecret, _storage
 from ansible_collections.alauda.image_registry.plugins.module_utils._client import (
     ApiError,
     Client,
@@ -25,7 +25,12 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._reconcile i
     reconcile,
     seen_object,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._watchers import Rollout, warning_events
+from ansible_collections.alauda.image_registry.plugins.module_utils._watchers import (
+    Pruning,
+    PullSecrets,
+    Rollout,
+    warning_events,
+)
 
 
 class Module(Protocol):
@@ -50,8 +55,7 @@ def storage(client: Client, platform: Platform, params: JSON, options: Options) 
     want = _storage.intent(params, platform)
 
     def watcher(plan: Plan, generation: int) -> Rollout:
-        goal = replace(plan.goal, min_generation=max(plan.goal.min_generation, generation))
-        return Rollout(platform, goal, plan.claim)
+        return Rollout(platform, _since(plan.goal, generation), plan.claim)
 
     def first(seen: Readings, at: float) -> Snapshot:
         deployments = seen.get("deployments")
@@ -72,6 +76,39 @@ def storage(client: Client, platform: Platform, params: JSON, options: Options) 
         events=lambda plan: warning_events(client, platform, plan.claim),
     )
     return reconcile(client, platform, part, options)
+
+
+def pullsecret(client: Client, platform: Platform, params: JSON, options: Options) -> Result:
+    """registry_pullsecret."""
+    part = Part(
+        needs=lambda seen: _pullsecret.needs(platform, seen),
+        plan=lambda seen: _pullsecret.plan(params, platform, seen),
+        watcher=lambda plan, generation: PullSecrets(platform, _since(plan.goal, generation)),
+        first=lambda seen, at: Snapshot(at=at, config=seen_object(seen["config"])),
+        main="config",
+        main_path=platform.config_path,
+    )
+    return reconcile(client, platform, part, options)
+
+
+def pruner(client: Client, platform: Platform, params: JSON, options: Options) -> Result:
+    """image_pruner."""
+    part = Part(
+        needs=lambda seen: _pruner.needs(platform, seen),
+        plan=lambda seen: _pruner.plan(params, platform, seen),
+        watcher=lambda plan, generation: Pruning(platform, _since(plan.goal, generation)),
+        first=lambda seen, at: Snapshot(
+            at=at, pruner=seen_object(seen["pruner"]), cronjob=seen_object(seen.get("cronjob"))
+        ),
+        main="pruner",
+        main_path=platform.pruner_path,
+    )
+    return reconcile(client, platform, part, options)
+
+
+def _since(goal: Any, generation: int) -> Any:
+    """The goal once it is known which generation of the main object carries the wish."""
+    return replace(goal, min_generation=max(goal.min_generation, generation))
 
 
 def run(module: Module, work: Work) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 from ansible_collections.alauda.image_registry.plugins.module_utils import _pruner, _pullsecret
 from ansible_collections.alauda.image_registry.plugins.module_utils._client import ApiError, Client, ClientError
@@ -74,6 +75,28 @@ class Rollout:
             snapshot = replace(snapshot, log=_log(client, self.platform, self.goal, snapshot))
         return replace(snapshot, at=time.monotonic())
 
+    def report(self, snapshot: Snapshot) -> Mapping[str, Any]:
+        """The rollout, and what the registry and its log said."""
+        deployment = snapshot.deployment if isinstance(snapshot.deployment, Mapping) else {}
+        status = deployment.get("status") or {}
+        return {
+            "rollout": {
+                "generation": (deployment.get("metadata") or {}).get("generation"),
+                "observed_generation": status.get("observedGeneration"),
+                "replicas": (deployment.get("spec") or {}).get("replicas"),
+                "updated": status.get("updatedReplicas", 0),
+                "available": status.get("availableReplicas", 0),
+            },
+            "probes": [
+                {"via": probe.via, "answer": probe.answer.value, "status": probe.status, "detail": probe.detail}
+                for probe in (snapshot.probes if isinstance(snapshot.probes, tuple) else ())
+            ],
+            "log": [
+                {"pod": finding.pod, "kind": finding.kind, "line": finding.line}
+                for finding in (snapshot.log if isinstance(snapshot.log, tuple) else ())
+            ],
+        }
+
 
 @dataclass(frozen=True)
 class Pruning:
@@ -103,6 +126,10 @@ class Pruning:
         if Need.LOG in needs:
             snapshot = replace(snapshot, log=_job_log(client, self.platform))
         return replace(snapshot, at=time.monotonic())
+
+    def report(self, snapshot: Snapshot) -> Mapping[str, Any]:
+        """Nothing more."""
+        return {}
 
 
 @dataclass(frozen=True)
@@ -143,6 +170,15 @@ class PullSecrets:
     def gather(self, client: Client, snapshot: Snapshot, needs: frozenset[Need]) -> Snapshot:
         """Everything this part needs can be watched."""
         return snapshot
+
+    def report(self, snapshot: Snapshot) -> Mapping[str, Any]:
+        """What the checked namespaces lack."""
+        config = snapshot.config if isinstance(snapshot.config, Mapping) else {}
+        complete = isinstance(snapshot.namespaces, tuple) and isinstance(snapshot.accounts, tuple)
+        found = _pullsecret.gaps(self.goal, config.get("spec") or {}, snapshot) if complete else []
+        return {
+            "gaps": [{"namespace": gap.namespace, "service_account": gap.account, "what": gap.what} for gap in found]
+        }
 
 
 def _one(names: Sequence[str]) -> str:

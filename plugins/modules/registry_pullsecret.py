@@ -1,0 +1,162 @@
+#!/usr/bin/python
+# Copyright: Contributors to the alauda.image_registry project
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: registry_pullsecret
+short_description: Configure the managed pull secrets of Registry v2, and check them namespace by namespace
+version_added: 0.1.0
+description:
+  - Sets C(spec.imagePullSecret) of C(Config/cluster), from which the operator gives service accounts their pull
+    secrets for the
+    registry of the platform.
+  - Lists can be replaced as a whole (and the result names what was dropped), or edited safely next to other writers.
+  - On request, waits until every named namespace really has what the controller brings about asynchronously.
+options:
+  management_state:
+    description: Whether the operator creates, injects, refreshes and removes pull secrets. Left as it is when not
+      given.
+    type: str
+    choices: [Managed, Unmanaged, Removed]
+  additional_registry_hosts:
+    description:
+      - More names of the registry that pull secrets are made for, each as HOST or HOST:PORT.
+      - Order and duplicates do not matter. Left as they are when not given; an empty list removes all.
+    type: list
+    elements: str
+  ignored_namespaces:
+    description: Namespaces that get no pull secrets. Left as they are when not given; an empty list removes all.
+    type: list
+    elements: str
+  ignore_system_namespaces:
+    description: Whether the namespaces of the platform itself get no pull secrets. Left as it is when not given.
+    type: bool
+  list_mode:
+    description:
+      - What to do with the lists.
+      - V(replace) makes them exactly as given and returns what was dropped in RV(dropped).
+      - V(merge) adds what is missing, V(remove) takes away what is there. Both are safe against concurrent writers.
+    type: str
+    choices: [replace, merge, remove]
+    default: replace
+  verify_namespaces:
+    description: Namespaces in which the effect is checked. Each must exist.
+    type: list
+    elements: str
+  verify_namespace_selector:
+    description: Label selector of namespaces in which the effect is checked, in addition to O(verify_namespaces).
+    type: str
+  verify_service_accounts:
+    description: Service accounts of a checked namespace that must list a managed pull secret.
+    type: list
+    elements: str
+    default: [default]
+extends_documentation_fragment:
+  - alauda.image_registry.auth
+  - alauda.image_registry.wait
+  - alauda.image_registry.platform
+  - alauda.image_registry.attributes
+notes:
+  - "Required permissions: C(get), C(list), C(watch), C(patch) on C(configs.imageregistry.operator.alauda.io); to
+    check namespaces
+    also C(list) and C(watch) on Namespaces, RoleBindings, ServiceAccounts and the metadata of Secrets."
+seealso:
+  - module: alauda.image_registry.registry_storage
+author:
+  - The alauda.image_registry contributors (@alauda)
+"""
+
+EXAMPLES = r"""
+- name: Exactly these hosts and namespaces, as on the vendor's page
+  alauda.image_registry.registry_pullsecret:
+    management_state: Managed
+    additional_registry_hosts:
+      - registry.example.com
+      - registry.example.com:8443
+    ignored_namespaces:
+      - legacy-ci
+    ignore_system_namespaces: true
+
+- name: One more host, whatever else is there
+  alauda.image_registry.registry_pullsecret:
+    additional_registry_hosts:
+      - mirror.example.com
+    list_mode: merge
+
+- name: A namespace is not ignored any more, and has its pull secret
+  alauda.image_registry.registry_pullsecret:
+    ignored_namespaces:
+      - legacy-ci
+    list_mode: remove
+    verify_namespaces:
+      - legacy-ci
+"""
+
+RETURN = r"""
+patch:
+  description: The merge patch that was (or in check mode would be) sent to C(Config/cluster); empty when nothing
+    differs.
+  returned: success
+  type: dict
+written:
+  description: The objects that were written, in order. In check mode those that would be.
+  returned: success
+  type: list
+  elements: dict
+dropped:
+  description: Entries of the lists that were there and are not in the new ones.
+  returned: success
+  type: list
+  elements: str
+config:
+  description: C(Config/cluster) as last seen, without C(spec.httpSecret).
+  returned: success
+  type: dict
+verification:
+  description: What was proven, and how.
+  returned: success
+  type: dict
+  contains:
+    verdict:
+      description: V(done), V(failed) or V(not verified).
+      type: str
+    summary:
+      description: One line on what is true now, or what is missing.
+      type: str
+    seconds:
+      description: How long the verification took.
+      type: float
+    gaps:
+      description: What the checked namespaces lack (or have although they are ignored), by namespace and service
+        account.
+      type: list
+      elements: dict
+    timeline:
+      description: Each change of state that was seen, with seconds since the start of the wait.
+      type: list
+      elements: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.alauda.image_registry.plugins.module_utils._argspec import (
+    AUTH,
+    PLATFORM,
+    PULLSECRET,
+    WAIT,
+    merged,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._run import pullsecret, run
+
+
+def main() -> None:
+    """Entry point."""
+    module = AnsibleModule(argument_spec=merged(AUTH, WAIT, PLATFORM, PULLSECRET), supports_check_mode=True)
+    run(module, pullsecret)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""registry_pullsecret, image_limits and image_pruner on the embedded cluster."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.alauda.image_registry.plugins.module_utils._kube import namespaced
+from ansible_collections.alauda.image_registry.plugins.module_utils._platform import ALAUDA
+from tests.cluster.proxy import ApiProxy
+from tests.integration.conftest import NAMESPACE, Lab, writes
+from tests.integration.test_registry_storage import ok
+
+pytestmark = pytest.mark.cluster
+
+CRONJOB = namespaced(NAMESPACE, "cronjobs", ALAUDA.cronjob, api="/apis/batch/v1")
+RETENTION: dict[str, Any] = {"keep_tag_revisions": 3, "keep_younger_than": "60m"}
+LIMITS: dict[str, Any] = {
+    "quota": {"imagestreams": 20, "images": 200, "image_tags": 200},
+    "image": {"storage": "1Gi"},
+    "image_stream": {"images": 100, "image_tags": 100},
+}
+
+
+def namespace(lab: Lab, labels: dict[str, str] | None = None) -> str:
+    """A new namespace."""
+    name = f"team-{uuid.uuid4().hex[:8]}"
+    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels or {}}}
+    lab.client.create("/api/v1/namespaces", body)
+    return name
+
+
+def hosts(lab: Lab) -> list[str]:
+    """The hosts the Config holds."""
+    return list(lab.config()["spec"].get("imagePullSecret", {}).get("additionalRegistryHosts") or [])
+
+
+# -- registry_pullsecret -----------------------------------------------------------------------------------------------
+
+
+def test_the_page_s_recipe_and_a_second_run(lab: Lab, proxy: ApiProxy) -> None:
+    """Values stored; a second run, in other order and with duplicates, costs one request."""
+    task: dict[str, Any] = {
+        "management_state": "Managed",
+        "additional_registry_hosts": ["registry.example.com", "registry.example.com:8443"],
+        "ignored_namespaces": ["kube-public"],
+        "ignore_system_namespaces": True,
+    }
+    lab.patch({"imagePullSecret": None})
+    first = ok(lab.run("registry_pullsecret", **task))
+    assert first["changed"] is True
+    assert first["config"]["spec"]["imagePullSecret"]["ignoredNamespaces"] == ["kube-public"]
+    turned = ["registry.example.com:8443", "registry.example.com", "registry.example.com"]
+    again = ok(
+        lab.run(
+            "registry_pullsecret", kubeconfig=str(proxy.kubeconfig), **{**task, "additional_registry_hosts": turned}
+        )
+    )
+    assert again["changed"] is False
+    assert again["verification"]["verdict"] == "done"
+    assert len(proxy.requests) == 1
+
+
+def test_replacing_tells_what_was_dropped(lab: Lab) -> None:
+    """The page: the array fields replace the current arrays."""
+    ok(lab.run("registry_pullsecret", additional_registry_hosts=["a.example.com", "b.example.com"]))
+    result = ok(lab.run("registry_pullsecret", additional_registry_hosts=["b.example.com"]))
+    assert result["dropped"] == ["additionalRegistryHosts: a.example.com"]
+    ok(lab.run("registry_pullsecret", additional_registry_hosts=["c.example.com"], list_mode="merge"))
+    assert hosts(lab) == ["b.example.com", "c.example.com"]
+    ok(lab.run("registry_pullsecret", additional_registry_hosts=["b.example.com"], list_mode="remove"))
+    assert hosts(lab) == ["c.example.com"]
+
+
+def test_twenty_writers_each_add_a_host(lab: Lab) -> None:
+    """Processes of their own, all at once: all twenty hosts are there."""
+    ok(lab.run("registry_pullsecret", additional_registry_hosts=[]))
+    wanted = [f"r{number}.example.com" for number in range(20)]
+    script = (
+        "import json, sys\n"
+        "from ansible.module_utils.testing import patch_module_args\n"
+        "from ansible_collections.alauda.image_registry.plugins.modules.registry_pullsecret import main\n"
+        "with patch_module_args(json.loads(sys.argv[1])):\n"
+        "    main()\n"
+    )
+
+    def add(host: str) -> str:
+        arguments = {"kubeconfig": lab.kubeconfig, "additional_registry_hosts": [host], "list_mode": "merge"}
+        done = subprocess.run(
+            [sys.executable, "-c", script, json.dumps(arguments)],
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+            cwd=Path(__file__).parents[2],
+            env={"PYTHONPATH": "tests/collections", "PATH": "/usr/bin:/bin"},
+        )
+        return "" if done.returncode == 0 else done.stdout + done.stderr
+
+    with ThreadPoolExecutor(20) as pool:
+        assert [trouble for trouble in pool.map(add, wanted) if trouble] == []
+    assert sorted(hosts(lab)) == sorted(wanted)
+
+
+def test_bad_hosts_are_refused_together(lab: Lab, proxy: ApiProxy) -> None:
+    """Nothing is written."""
+    result = lab.run(
+        "registry_pullsecret",
+        kubeconfig=str(proxy.kubeconfig),
+        additional_registry_hosts=["https://a.example.com", "b.example.com/x", "good.example.com"],
+    )
+    assert result["failed"]
+    assert "a.example.com" in result["msg"]
+    assert "b.example.com/x" in result["msg"]
+    assert "good" not in result["msg"]
+    assert writes(proxy.requests) == []
+
+
+def test_namespaces_really_have_their_pull_secrets(lab: Lab) -> None:
+    """Asynchronous: waited for; ignored ones have none; a service account that is not there is a gap."""
+    served, ignored = namespace(lab, {"lab": "pull"}), namespace(lab, {"lab": "pull"})
+    result = ok(
+        lab.run(
+            "registry_pullsecret",
+            management_state="Managed",
+            ignored_namespaces=[ignored],
+            verify_namespaces=[served],
+            verify_namespace_selector="lab=pull",
+            wait_timeout=60,
+        )
+    )
+    assert result["verification"]["gaps"] == []
+    assert "2 namespaces" in result["verification"]["summary"]
+    missing = lab.run(
+        "registry_pullsecret",
+        verify_namespaces=[served, "not-there"],
+        verify_service_accounts=["builder"],
+        wait_timeout=3,
+    )
+    assert missing["failed"]
+    assert {(gap["namespace"], gap["service_account"]) for gap in missing["verification"]["gaps"]} == {
+        (served, "builder"),
+        ("not-there", ""),
+    }
+
+
+# -- image_pruner ------------------------------------------------------------------------------------------------------
+
+
+def test_the_cronjob_carries_the_schedule(lab: Lab, proxy: ApiProxy) -> None:
+    """The page's recipe, seen in the CronJob; nothing to change costs two requests."""
+    ok(lab.run("image_pruner", suspend=True))
+    task: dict[str, Any] = {
+        "schedule": "30 2 * * 6",
+        "suspend": False,
+        "keep_tag_revisions": 0,
+        "keep_younger_than": "72h",
+    }
+    ok(lab.run("image_pruner", **task))
+    cronjob = lab.client.get(CRONJOB)
+    assert cronjob is not None
+    assert (cronjob["spec"]["schedule"], cronjob["spec"]["suspend"]) == ("30 2 * * 6", False)
+    args = cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert {"--keep-tag-revisions=0", "--keep-younger-than=72h0m0s"} <= set(args)
+    again = ok(lab.run("image_pruner", kubeconfig=str(proxy.kubeconfig), **{**task, "keep_younger_than": "4320m"}))
+    assert again["changed"] is False
+    assert again["verification"]["verdict"] == "done"
+    assert len(proxy.requests) <= 2
+
+
+@pytest.mark.parametrize("schedule", ["*/0 * * * *", "every night", "0 0 * *", "61 0 * * *"])
+def test_a_bad_schedule_is_refused_by_the_api_server_itself(lab: Lab, proxy: ApiProxy, schedule: str) -> None:
+    """The operator would accept it and go on with the old CronJob."""
+    result = lab.run("image_pruner", kubeconfig=str(proxy.kubeconfig), schedule=schedule)
+    assert result["failed"]
+    assert schedule in result["msg"]
+    assert writes(proxy.requests) == []
+
+
+def test_starting_to_prune_needs_the_retention(lab: Lab) -> None:
+    """Page: confirm the retention policy before enabling the schedule."""
+    ok(lab.run("image_pruner", suspend=True))
+    refused = lab.run("image_pruner", suspend=False)
+    assert refused["failed"]
+    assert "keep_tag_revisions and keep_younger_than" in refused["msg"]
+    ok(lab.run("image_pruner", suspend=False, **RETENTION))
+    absent = lab.run("image_pruner", state="absent")
+    assert absent["failed"]
+    assert "suspend: true" in absent["msg"]
+
+
+def test_an_absent_pruner_and_a_hand_made_change_are_healed(lab: Lab) -> None:
+    """Deleted: the operator makes a new one, with defaults; the task brings the wish back."""
+    ok(lab.run("image_pruner", schedule="1 1 * * *", suspend=False, **RETENTION))
+    lab.client.delete(ALAUDA.pruner_path)
+    result = ok(lab.run("image_pruner", schedule="1 1 * * *", suspend=False, **RETENTION))
+    assert result["pruner"]["spec"]["schedule"] == "1 1 * * *"
+
+
+# -- image_limits ------------------------------------------------------------------------------------------------------
+
+
+def test_limits_for_a_list_a_second_run_and_removal(lab: Lab) -> None:
+    """The page's objects, what nobody counts is said, and only what we made is removed."""
+    teams = [namespace(lab) for _number in range(3)]
+    first = ok(lab.run("image_limits", namespaces=teams, wait_timeout=30, **LIMITS))
+    assert {entry["status"] for entry in first["namespaces"].values()} == {"created"}
+    assert any("no controller of this cluster counts it" in text for text in first["warnings"])
+    assert ok(lab.run("image_limits", namespaces=teams, **LIMITS))["changed"] is False
+    byhand = namespaced(teams[0], "limitranges", "image-registry-limits")
+    lab.client.patch(byhand, {"metadata": {"labels": {"app.kubernetes.io/managed-by": None}}})
+    gone = ok(lab.run("image_limits", namespaces=teams, state="absent"))
+    assert gone["namespaces"][teams[1]]["status"] == "deleted"
+    assert lab.client.get(byhand) is not None
+    ok(lab.run("image_limits", namespaces=teams, state="absent", adopt=True))
+    assert lab.client.get(byhand) is None
+
+
+def test_namespaces_that_do_not_exist_are_all_named(lab: Lab, proxy: ApiProxy) -> None:
+    """Before anything is written."""
+    there = namespace(lab)
+    result = lab.run("image_limits", kubeconfig=str(proxy.kubeconfig), namespaces=[there, "nope-1", "nope-2"], **LIMITS)
+    assert result["failed"]
+    assert "nope-1, nope-2" in result["msg"]
+    assert writes(proxy.requests) == []
+
+
+def test_one_failing_namespace_does_not_stop_the_others(lab: Lab, proxy: ApiProxy) -> None:
+    """The others are done, the task fails at the end and says why."""
+    teams = [namespace(lab) for _number in range(4)]
+    proxy.fault("status", code=403, method="POST", path=rf"/namespaces/{teams[1]}/resourcequotas", times=None)
+    result = lab.run("image_limits", kubeconfig=str(proxy.kubeconfig), namespaces=teams, wait_timeout=30, **LIMITS)
+    assert result["failed"]
+    assert result["changed"] is True
+    assert {name for name, entry in result["namespaces"].items() if entry["status"] == "failed"} == {teams[1]}
+    assert teams[1] in result["msg"]
+
+
+def test_a_conflict_is_decided_anew(lab: Lab, proxy: ApiProxy) -> None:
+    """Somebody else edits the LimitRange between our look and our write: their entry stays."""
+    team = namespace(lab)
+    ok(lab.run("image_limits", namespaces=[team], **LIMITS))
+    proxy.fault("status", code=409, method="PATCH", path=r"/limitranges/", times=2)
+    ok(lab.run("image_limits", kubeconfig=str(proxy.kubeconfig), namespaces=[team], image={"storage": "2Gi"}))
+    found = lab.client.get(namespaced(team, "limitranges", "image-registry-limits"))
+    assert found is not None
+    assert found["spec"]["limits"][0]["max"]["storage"] == "2Gi"
+
+
+def test_limits_in_check_mode_write_nothing(lab: Lab, proxy: ApiProxy) -> None:
+    """A dry run with the diff of the real one."""
+    team = namespace(lab)
+    check = ok(lab.run("image_limits", check=True, kubeconfig=str(proxy.kubeconfig), namespaces=[team], **LIMITS))
+    assert check["changed"] is True
+    assert writes(proxy.requests) == []
+    real = ok(lab.run("image_limits", namespaces=[team], **LIMITS))
+    assert check["diff"] == real["diff"]
