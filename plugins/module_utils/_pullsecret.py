@@ -39,12 +39,15 @@ _HOST_LABEL = re.compile(r"^[A-Za-z0-9]([-A-Za-z0-9_]{0,61}[A-Za-z0-9])?$")
 class Goal:
     """What must be true. spec: merge patch form of what Config.spec must hold.
 
+    has, lacks: (field, entry) that a list must or must not have, for edits next to other writers.
     namespaces, selector: which namespaces are checked one by one. accounts: their service accounts to look at.
     """
 
     spec: JSON
     min_generation: int
     platform: Platform
+    has: tuple[tuple[str, str], ...] = ()
+    lacks: tuple[tuple[str, str], ...] = ()
     namespaces: tuple[str, ...] = ()
     selector: str = ""
     accounts: tuple[str, ...] = ("default",)
@@ -146,6 +149,8 @@ def plan(params: JSON, platform: Platform, seen: Readings) -> Plan:
     live: JSON = config.get("spec") or {}
     now = part(live, FIELD)
     wish: dict[str, object] = {}
+    lasting: dict[str, object] = {}
+    entries: list[tuple[str, str]] = []
     if params.get("management_state") is not None:
         wish["managementState"] = params["management_state"]
     if params.get("ignore_system_namespaces") is not None:
@@ -158,8 +163,13 @@ def plan(params: JSON, platform: Platform, seen: Readings) -> Plan:
         present = [str(item) for item in now.get(field) or ()]
         result = edited(present, given, params["list_mode"])
         wish[field] = present if result is None else result
+        if params["list_mode"] == "replace":
+            lasting[field] = wish[field]
+        else:
+            entries += [(field, item) for item in dict.fromkeys(given)]
         if result is not None and params["list_mode"] == "replace":
             dropped += [f"{field}: {item}" for item in present if item not in result]
+    lasting = {**{field: value for field, value in wish.items() if field not in LISTS.values()}, **lasting}
     spec = {FIELD: wish} if wish else {}
     patch = diff(spec, live)
     warnings = []
@@ -185,9 +195,11 @@ def plan(params: JSON, platform: Platform, seen: Readings) -> Plan:
             ),
         )
     goal = Goal(
-        spec,
+        {FIELD: lasting} if lasting else {},
         number(config, "metadata", "generation"),
         platform,
+        has=tuple(entries) if params["list_mode"] == "merge" else (),
+        lacks=tuple(entries) if params["list_mode"] == "remove" else (),
         namespaces=tuple(dict.fromkeys(params.get("verify_namespaces") or ())),
         selector=params.get("verify_namespace_selector") or "",
         accounts=tuple(dict.fromkeys(params.get("verify_service_accounts") or ("default",))),
@@ -207,9 +219,8 @@ def judge(goal: Goal, snapshot: Snapshot, history: History) -> tuple[Verdict, Hi
     generation, observed = number(config, "metadata", "generation"), number(config, "status", "observedGeneration")
     if generation < goal.min_generation:
         return Waiting(f"Config is read from before the change (generation {generation})"), history
-    changed = diff(goal.spec, part(config, "spec"))
-    if changed:
-        fields = ", ".join(names(changed))
+    fields = ", ".join(_differing(goal, part(config, "spec")))
+    if fields:
         since.setdefault(f"spec:{fields}", snapshot.at)
         if snapshot.at - since[f"spec:{fields}"] >= SPEC_CHANGED_SECONDS:
             cause = "Another writer or the operator changed it back after our write."
@@ -232,6 +243,14 @@ def judge(goal: Goal, snapshot: Snapshot, history: History) -> tuple[Verdict, Hi
         more = f" and {len(found) - 5} more" if len(found) > 5 else ""
         return Waiting(f"{settled}; {len(found)} gaps in {len(chosen)} namespaces: {first}{more}"), History(since)
     return Done(f"{settled}; {len(chosen)} namespaces are as they should be"), History(since)
+
+
+def _differing(goal: Goal, spec: JSON) -> list[str]:
+    """Names of the fields that do not hold what the goal says about them."""
+    settings = part(spec, FIELD)
+    wrong = {f"{FIELD}.{field} (without {item})" for field, item in goal.has if item not in (settings.get(field) or ())}
+    wrong |= {f"{FIELD}.{field} (with {item})" for field, item in goal.lacks if item in (settings.get(field) or ())}
+    return [*names(diff(goal.spec, spec)), *sorted(wrong)]
 
 
 @dataclass(frozen=True)

@@ -171,3 +171,18 @@ def test_a_spec_that_is_changed_back_fails() -> None:
     verdict, _history = _pullsecret.judge(goal, snapshot(at=3.5), history)
     assert isinstance(verdict, Failed)
     assert verdict.reason == "SpecChanged"
+
+
+def test_edits_next_to_other_writers_are_judged_by_their_own_entries() -> None:
+    """Somebody else's host in the list is no difference; our own missing one is."""
+    plan = decide({"additionalRegistryHosts": ["a"]}, additional_registry_hosts=["b"], list_mode="merge")
+    assert plan.goal.has == (("additionalRegistryHosts", "b"),)
+    seen = snapshot()
+    assert isinstance(seen.config, dict)
+    seen.config["spec"] = {"imagePullSecret": {"additionalRegistryHosts": ["a", "b", "c"]}}
+    verdict, _history = _pullsecret.judge(plan.goal, seen, History())
+    assert isinstance(verdict, Done)
+    seen.config["spec"] = {"imagePullSecret": {"additionalRegistryHosts": ["a", "c"]}}
+    verdict, _history = _pullsecret.judge(plan.goal, seen, History())
+    assert isinstance(verdict, Waiting)
+    assert "without b" in verdict.why
