@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._client impo
     kubeconfig_secrets,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._model import JSON, UNSEEN, Snapshot
+from ansible_collections.alauda.image_registry.plugins.module_utils._observe import Progress
 from ansible_collections.alauda.image_registry.plugins.module_utils._plan import Plan, Readings, named
 from ansible_collections.alauda.image_registry.plugins.module_utils._platform import PLATFORMS, Platform
 from ansible_collections.alauda.image_registry.plugins.module_utils._reconcile import (
@@ -45,6 +47,20 @@ class Module(Protocol):
     def fail_json(self, msg: str, **values: Any) -> None: ...
 
     def warn(self, warning: str) -> None: ...
+
+
+_progress: Progress | None = None
+
+
+@contextlib.contextmanager
+def progress_to(progress: Progress | None) -> Iterator[None]:
+    """Have each change of state reported while a task of this process waits."""
+    global _progress
+    _progress = progress
+    try:
+        yield
+    finally:
+        _progress = None
 
 
 Work = Callable[[Client, Platform, JSON, Options], Result]
@@ -116,7 +132,10 @@ def run(module: Module, work: Work) -> None:
     params = module.params
     module.no_log_values.update(kubeconfig_secrets(params))
     options = Options(
-        check_mode=module.check_mode, wait=bool(params["wait"]), wait_timeout=float(params["wait_timeout"])
+        check_mode=module.check_mode,
+        wait=bool(params["wait"]),
+        wait_timeout=float(params["wait_timeout"]),
+        progress=_progress,
     )
     try:
         client = Client(params)
