@@ -47,6 +47,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     """One task of any of the collection's modules."""
 
     _requires_connection = True
+    _supports_async = True
+    _supports_check_mode = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """The module's result, from whichever way it ran."""

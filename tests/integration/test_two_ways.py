@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Inside the controller or as an ordinary module: every case is run both ways by ansible-playbook and compared in full.
+
+Runs on the ansible-core of this environment and, where uv finds a Python 3.13, on the newer one locked for it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.alauda.image_registry.plugins.module_utils._platform import ALAUDA
+from tests.integration.conftest import Lab
+
+pytestmark = pytest.mark.cluster
+
+ROOT = Path(__file__).parents[2]
+SWITCH = "alauda_image_registry_in_controller"
+SECRET = "a-secret-value-that-is-nobodys"
+NAME = ALAUDA.user_secret
+
+S3 = {"bucket": "images", "region": "us-east-1", "region_endpoint": "https://127.0.0.1:1"}
+MODULES = ("registry_storage", "registry_pullsecret", "image_limits", "image_pruner")
+
+CASES: dict[str, dict[str, Any]] = {
+    "nothing to change": {"registry_storage": {"backend": "emptydir", "replicas": 1}},
+    "strings for other types": {"registry_storage": {"backend": "emptydir", "replicas": "1", "wait": "yes"}},
+    "no wait": {"registry_storage": {"backend": "emptydir", "replicas": 1, "wait": False}},
+    "check mode, a patch": {
+        "registry_storage": {"backend": "emptydir", "disable_redirect": True},
+        "check_mode": True,
+        "diff": True,
+    },
+    "check mode, objects made": {
+        "registry_storage": {
+            "backend": "pvc",
+            "pvc": {"claim": "both-ways", "create": True, "size": "1Gi", "storage_class": "lab"},
+        },
+        "check_mode": True,
+        "diff": True,
+    },
+    "check mode, no diff": {
+        "registry_storage": {"backend": "emptydir", "disable_redirect": True},
+        "check_mode": True,
+        "diff": False,
+    },
+    "nested secrets": {
+        "registry_storage": {"backend": "s3", "s3": {**S3, "access_key": "AKIANOBODY", "secret_key": SECRET}},
+        "check_mode": True,
+        "diff": True,
+    },
+    "task with no_log": {"registry_storage": {"backend": "emptydir", "replicas": 1}, "no_log": True},
+    "alias": {"registry_storage": {"backend": "emptydir", "verify_ssl": True}},
+    "a secret in a refusal": {
+        "registry_storage": {"backend": "s3", "s3": {**S3, "access_key": f"{SECRET} ", "secret_key": SECRET}}
+    },
+    "all findings": {"registry_storage": {"backend": "emptydir", "replicas": -1, "s3": S3}},
+    "missing option": {"registry_storage": {"replicas": 1}},
+    "unknown option": {"registry_storage": {"backend": "emptydir", "replica": 1}},
+    "unknown nested option": {"registry_storage": {"backend": "s3", "s3": {**S3, "buckets": "x"}}},
+    "bad choice": {"registry_storage": {"backend": "nfs"}},
+    "bad type": {"registry_storage": {"backend": "emptydir", "replicas": "one"}},
+    "required if": {"registry_storage": {"backend": "s3"}},
+    "required together": {"registry_storage": {"backend": "s3", "s3": {**S3, "access_key": "AKIANOBODY"}}},
+    "mutually exclusive": {"image_limits": {"namespaces": ["a"], "namespace_selector": "a=b"}},
+    "required one of": {"image_limits": {"quota": {"images": 1}}},
+    "no such kubeconfig": {"registry_storage": {"backend": "emptydir", "kubeconfig": "/does/not/exist"}},
+    "nobody answers": {
+        "registry_pullsecret": {"host": "https://127.0.0.1:1", "api_key": SECRET, "management_state": "Managed"}
+    },
+    "not allowed": {"registry_storage": {"backend": "emptydir", "impersonate_user": "nobody"}},
+    "not installed": {"registry_storage": {"backend": "emptydir", "platform": "openshift"}},
+    "warnings": {"image_limits": {"namespaces": ["default"], "quota": {"images": 7}}},
+    "missing namespaces": {"image_limits": {"namespaces": ["nope-1", "nope-2", "default"], "quota": {"images": 7}}},
+    "pull secrets as they are": {"registry_pullsecret": {"list_mode": "merge", "ignored_namespaces": []}},
+    "bad hosts": {"registry_pullsecret": {"additional_registry_hosts": ["https://x", "y/z"]}},
+    "pruner as it is": {"image_pruner": {"suspend": True}},
+    "bad schedule": {"image_pruner": {"schedule": "*/0 * * * *"}},
+    "retention not confirmed": {"image_pruner": {"suspend": False}},
+    "absent is refused": {"image_pruner": {"state": "absent"}},
+    "loop": {
+        "registry_pullsecret": {"additional_registry_hosts": ["{{ item }}"], "list_mode": "merge"},
+        "loop": ["one.example.com", "https://two"],
+        "check_mode": True,
+    },
+    "delegated": {"registry_storage": {"backend": "emptydir"}, "delegate_to": "localhost"},
+    "broken storage behind green conditions": {
+        "registry_storage": {"backend": "emptydir", "replicas": 1, "wait_timeout": 1, "probe": "require"},
+    },
+}
+
+
+def _newer() -> Path:
+    """ansible-playbook of an environment with Python 3.13, made from the same lock; skips with the reason."""
+    uv = shutil.which("uv") or str(ROOT / ".cache" / "uv" / "bin" / "uv")
+    if not Path(uv).exists():
+        pytest.skip("skipped on the newer ansible-core: uv is not there to look for a Python 3.13")
+    found = subprocess.run(
+        [uv, "python", "find", "--no-python-downloads", "3.13"], capture_output=True, text=True, check=False
+    )
+    if found.returncode != 0:
+        pytest.skip("skipped on the newer ansible-core: there is no Python 3.13 on this machine")
+    folder = ROOT / ".cache" / "python3.13"
+    if not (folder / "bin" / "ansible-playbook").exists():
+        constraints = str(ROOT / "requirements" / "dev.txt")
+        for command in (
+            [uv, "venv", "--quiet", "--clear", "--python", found.stdout.strip(), str(folder)],
+            [uv, "pip", "install", "--quiet", "--python", str(folder), "-c", constraints, "ansible-core", "kubernetes"],
+        ):
+            subprocess.run(command, check=True, env={**os.environ, "UV_PYTHON_DOWNLOADS": "never"})
+    return folder / "bin" / "ansible-playbook"
+
+
+@pytest.fixture(scope="module", params=["this", "3.13"])
+def playbook_command(request: pytest.FixtureRequest) -> Path:
+    """ansible-playbook of this environment, and of a newer one where there is a Python for it."""
+    if request.param == "this":
+        return Path(sys.executable).parent / "ansible-playbook"
+    return _newer()
+
+
+def play(tasks: list[dict[str, Any]], command: Path, folder: Path, lab: Lab, *flags: str) -> str:
+    """Run tasks on localhost and return everything that was printed."""
+    playbook = folder / "play.yml"
+    playbook.write_text(yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
+    done = subprocess.run(
+        [str(command), str(playbook), *flags],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_HOME": str(folder / "home"),
+            "K8S_AUTH_KUBECONFIG": lab.kubeconfig,
+        },
+        capture_output=True,
+        text=True,
+        timeout=580,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+def steady(value: Any, path: tuple[str, ...] = ()) -> Any:
+    """A result without what differs between any two runs: times and versions of objects."""
+    if isinstance(value, dict):
+        dropped = {"resourceVersion", "seconds", "lastTransitionTime", "timeline"}
+        return {key: steady(item, (*path, key)) for key, item in value.items() if key not in dropped}
+    if isinstance(value, list):
+        return [steady(item, path) for item in value]
+    return value
+
+
+def test_both_ways_give_the_same_result(lab: Lab, playbook_command: Path, tmp_path: Path) -> None:
+    """Messages, defaults, censoring, invocation, warnings, check and diff mode, shape of failures: field by field."""
+    lab.delete("secrets", NAME)
+    lab.run("image_pruner", suspend=True)
+    lab.run("image_limits", namespaces=["default"], quota={"images": 7})
+    tasks: list[dict[str, Any]] = []
+    for number, case in enumerate(CASES.values()):
+        for way in (True, False):
+            task = {f"alauda.image_registry.{key}" if key in MODULES else key: value for key, value in case.items()}
+            task |= {
+                "register": f"case_{number}_{'in' if way else 'out'}",
+                "ignore_errors": True,
+                "vars": {SWITCH: way},
+            }
+            tasks.append(task)
+    wanted = {
+        f"case_{number}_{way}": f"{{{{ case_{number}_{way} }}}}"
+        for number in range(len(CASES))
+        for way in ("in", "out")
+    }
+    tasks.append(
+        {
+            "ansible.builtin.copy": {
+                "content": "{{ both | to_json }}",
+                "dest": str(tmp_path / "results.json"),
+                "mode": "0600",
+            },
+            "vars": {"both": wanted},
+            "no_log": True,
+        }
+    )
+    shown = play(tasks, playbook_command, tmp_path, lab, "-vvv", "--diff")
+    results = json.loads((tmp_path / "results.json").read_text())
+    different = {}
+    for number, name in enumerate(CASES):
+        one, other = (steady(results[f"case_{number}_{way}"]) for way in ("in", "out"))
+        if one != other:
+            keys = [key for key in {*one, *other} if one.get(key, "absent") != other.get(key, "absent")]
+            different[name] = {key: (one.get(key, "absent"), other.get(key, "absent")) for key in keys}
+    assert different == {}
+    assert SECRET not in shown
+    assert shown.count("runs inside the controller") == len(CASES) + 1  # the loop has two items
+    assert shown.count(f"because {SWITCH} is false") == len(CASES) + 1
+    print(f"\ntwo ways: {len(CASES)} cases equal under {playbook_command}")
+
+
+def test_what_would_differ_runs_as_an_ordinary_module(lab: Lab, playbook_command: Path, tmp_path: Path) -> None:
+    """-vvv says which way was taken and why."""
+    task = {"alauda.image_registry.registry_storage": {"backend": "emptydir", "wait": False}}
+    tasks = [
+        {**task, "environment": {"SOME_VARIABLE": "x"}},
+        {**task, "async": 60, "poll": 1},
+        {**task, "vars": {"ansible_python_interpreter": "/usr/bin/python3-other"}, "ignore_errors": True},
+    ]
+    shown = play(tasks, playbook_command, tmp_path, lab, "-vvv")
+    assert "runs inside the controller" not in shown
+    assert "because the task sets environment variables (SOME_VARIABLE)" in shown
+    assert "because the task is asynchronous" in shown
+    assert "because ansible_python_interpreter is /usr/bin/python3-other" in shown
