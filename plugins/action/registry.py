@@ -158,7 +158,7 @@ def _module(name: str) -> str:
 
 @contextlib.contextmanager
 def _as_module(arguments: bytes) -> Iterator[None]:
-    """The global state a module finds in a process of its own; given back afterwards: a loop runs many in one worker."""
+    """The global state a module finds in a process of its own; given back afterwards (a loop runs many in one)."""
     saved = (basic._ANSIBLE_ARGS, basic._ANSIBLE_PROFILE, basic._PARSED_MODULE_ARGS)
     warned = dict(module_warnings._global_warnings), dict(module_warnings._global_deprecations)
     basic._ANSIBLE_ARGS, basic._ANSIBLE_PROFILE, basic._PARSED_MODULE_ARGS = arguments, PROFILE, None
