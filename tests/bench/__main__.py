@@ -1,0 +1,331 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How fast the collection is, measured in one run against what people compare it with (`make bench`).
+
+    python -m tests.bench [--rounds 7] [--no-fleet] [--no-generic]
+
+Rounds alternate between the contenders, so that a busy machine is unfair to all of them alike; medians are printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import io
+import json
+import os
+import platform
+import queue
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.module_utils.testing import patch_module_args
+
+from ansible_collections.alauda.image_registry.plugins.module_utils._client import Client
+from ansible_collections.alauda.image_registry.plugins.module_utils._kube import namespaced
+from ansible_collections.alauda.image_registry.plugins.module_utils._observe import Follow, Target
+from ansible_collections.alauda.image_registry.plugins.module_utils._platform import ALAUDA
+from tests.cluster import Cluster
+from tests.cluster.proxy import ApiProxy
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+MODULES = "ansible_collections.alauda.image_registry.plugins.modules"
+SWITCH = "alauda_image_registry_in_controller"
+RESOURCES = {"requests": {"cpu": "500m", "memory": "500Mi"}, "limits": {"cpu": "500m", "memory": "500Mi"}}
+HARD = {"alauda.io/imagestreams": "20", "alauda.io/images": "200", "alauda.io/image-tags": "200"}
+RANGE = [
+    {"type": "alauda.io/Image", "max": {"storage": "1Gi"}},
+    {"type": "alauda.io/ImageStream", "max": {"alauda.io/images": "100", "alauda.io/image-tags": "100"}},
+]
+
+PARTS: dict[str, dict[str, Any]] = {
+    "registry_storage": {"backend": "emptydir", "replicas": 1, "resources": RESOURCES},
+    "registry_pullsecret": {
+        "management_state": "Managed",
+        "additional_registry_hosts": ["registry.example.com"],
+        "ignored_namespaces": ["kube-public"],
+        "ignore_system_namespaces": True,
+    },
+    "image_limits": {
+        "namespaces": ["default"],
+        "quota": {"imagestreams": 20, "images": 200, "image_tags": 200},
+        "image": {"storage": "1Gi"},
+        "image_stream": {"images": 100, "image_tags": 100},
+    },
+    "image_pruner": {
+        "schedule": "0 0 * * *",
+        "suspend": False,
+        "keep_tag_revisions": 3,
+        "keep_younger_than": "60m",
+        "resources": RESOURCES,
+    },
+}
+"""The whole page, as it is converged when nothing has to change."""
+
+
+def generic_tasks() -> list[dict[str, Any]]:
+    """The same objects through kubernetes.core.k8s, which verifies one condition and no rollout."""
+    group = f"{ALAUDA.group}/{ALAUDA.version}"
+    config = {"apiVersion": group, "kind": "Config", "metadata": {"name": "cluster"}}
+    storage = {"managementState": "Unmanaged", "emptyDir": {}}
+    settings = {
+        "managementState": "Managed",
+        "additionalRegistryHosts": ["registry.example.com"],
+        "ignoredNamespaces": ["kube-public"],
+        "ignoreSystemNamespaces": True,
+    }
+    pruner = {
+        "schedule": "0 0 * * *",
+        "suspend": False,
+        "keepTagRevisions": 3,
+        "keepYoungerThanDuration": "60m",
+        "resources": RESOURCES,
+    }
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "image-registry-quota", "namespace": "default"},
+        "spec": {"hard": HARD},
+    }
+    limits = {
+        "apiVersion": "v1",
+        "kind": "LimitRange",
+        "metadata": {"name": "image-registry-limits", "namespace": "default"},
+        "spec": {"limits": RANGE},
+    }
+    wait = {"wait": True, "wait_condition": {"type": "Available", "status": "True"}}
+    spec = {"managementState": "Managed", "replicas": 1, "storage": storage, "resources": RESOURCES}
+    definitions: list[tuple[Any, dict[str, Any]]] = [
+        ({**config, "spec": spec}, wait),
+        ({**config, "spec": {"imagePullSecret": settings}}, {}),
+        ([quota, limits], {}),
+        ({"apiVersion": group, "kind": "ImagePruner", "metadata": {"name": "cluster"}, "spec": pruner}, {}),
+    ]
+    return [
+        {"kubernetes.core.k8s": {"state": "present", "definition": definition, **more}}
+        for definition, more in definitions
+    ]
+
+
+def run_module(module: str, **args: Any) -> dict[str, Any]:
+    """One module in this process."""
+    main = importlib.import_module(f"{MODULES}.{module}").main
+    output = io.StringIO()
+    with patch_module_args(args), contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
+        main()
+    result: dict[str, Any] = json.loads(output.getvalue())
+    if result.get("failed"):
+        raise SystemExit(f"{module} failed: {result['msg']}")
+    return result
+
+
+class Player:
+    """Runs playbooks and measures wall time and the peak memory of ansible-playbook's processes."""
+
+    def __init__(self, folder: Path, kubeconfig: str, command: Path = BIN / "ansible-playbook") -> None:
+        self.folder, self.command = folder, command
+        self.environment = {
+            **os.environ,
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_HOME": str(folder / "home"),
+            "K8S_AUTH_KUBECONFIG": kubeconfig,
+        }
+
+    def write(self, name: str, tasks: list[dict[str, Any]], hosts: str = "localhost") -> Path:
+        """A playbook of these tasks."""
+        path = self.folder / f"{name}.yml"
+        path.write_text(yaml.safe_dump([{"hosts": hosts, "gather_facts": False, "tasks": tasks}]))
+        return path
+
+    def play(self, playbook: Path, *flags: str) -> tuple[float, int]:
+        """Seconds and peak KiB of one run; ends the benchmark when it fails."""
+        measured = self.folder / "measured"
+        code = (
+            "import resource, subprocess, sys, time\n"
+            "began = time.monotonic()\n"
+            "code = subprocess.run(sys.argv[2:], stdout=open(sys.argv[1] + '.out', 'w'), "
+            "stderr=subprocess.STDOUT).returncode\n"
+            "peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss\n"
+            "open(sys.argv[1], 'w').write(f'{time.monotonic() - began} {peak}')\n"
+            "sys.exit(code)\n"
+        )
+        command = [sys.executable, "-c", code, str(measured), str(self.command), str(playbook), *flags]
+        if subprocess.run(command, env=self.environment, cwd=ROOT, check=False).returncode != 0:
+            raise SystemExit(f"{playbook.name} failed:\n{(self.folder / 'measured.out').read_text()[-3000:]}")
+        seconds, peak = measured.read_text().split()
+        return float(seconds), int(peak)
+
+
+def with_generic(folder: Path) -> Path | None:
+    """ansible-playbook of an environment that has kubernetes.core (PyPI's `ansible` carries it), or None."""
+    uv = shutil.which("uv") or str(ROOT / ".cache" / "uv" / "bin" / "uv")
+    target = ROOT / ".cache" / "bench"
+    if not (target / "bin" / "ansible-playbook").exists():
+        say("making an environment with kubernetes.core (PyPI's ansible) …")
+        lock = str(ROOT / "requirements" / "dev.txt")
+        steps = (
+            [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(target)],
+            [uv, "pip", "install", "--quiet", "--python", str(target), "-c", lock, "ansible", "kubernetes"],
+        )
+        for step in steps:
+            if subprocess.run(step, check=False).returncode != 0:
+                return None
+    return target / "bin" / "ansible-playbook"
+
+
+def say(text: str = "") -> None:
+    """One line at once."""
+    print(text, flush=True)
+
+
+def compare(cluster: Cluster, folder: Path, rounds: int, generic: bool) -> None:
+    """Alternating runs of the contenders; medians without what ansible-playbook itself costs to start are shown too."""
+    player = Player(folder, str(cluster.kubeconfig))
+    ours = [{f"alauda.image_registry.{name}": options} for name, options in PARTS.items()]
+    contenders: dict[str, tuple[Player, Path, tuple[str, ...]]] = {
+        "start (no task)": (player, player.write("empty", []), ()),
+        "collection, in the controller": (player, player.write("ours", ours), ()),
+        "collection, ordinary modules": (player, player.write("ours", ours), ("-e", f"{SWITCH}=false")),
+        "four ansible.builtin.ping": (player, player.write("ping", [{"ansible.builtin.ping": {}}] * 4), ()),
+    }
+    command = with_generic(folder) if generic else None
+    if command is not None:
+        other = Player(folder, str(cluster.kubeconfig), command)
+        contenders["kubernetes.core.k8s, same objects"] = (other, other.write("generic", generic_tasks()), ())
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    peaks: dict[str, int] = dict.fromkeys(contenders, 0)
+    for number in range(rounds + 1):
+        for name, (who, playbook, flags) in contenders.items():
+            took, peak = who.play(playbook, *flags)
+            if number:  # the first round fills caches
+                seconds[name].append(took)
+                peaks[name] = max(peaks[name], peak)
+        say(f"  round {number}/{rounds}")
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    base = medians["collection, in the controller"]
+    say(f"\nthe whole page with nothing to change, median of {rounds}, alternating:")
+    for name, median in medians.items():
+        spread = f"{min(seconds[name]):.2f}-{max(seconds[name]):.2f}"
+        say(
+            f"  {name:36s} {median:6.2f} s ({spread})  collection = {base / median:.2f}x  peak "
+            f"{peaks[name] // 1024} MiB"
+        )
+    say("  goals: <= 0.40x kubernetes.core, <= 0.75x four pings")
+
+
+def single_tasks(cluster: Cluster) -> None:
+    """Requests at the wire and CPU of each part, nothing to change."""
+    say("\neach part alone, nothing to change (in this process, imports paid):")
+    with ApiProxy(cluster.kubeconfig) as proxy:
+        for name, options in PARTS.items():
+            run_module(name, kubeconfig=str(cluster.kubeconfig), **options)
+            proxy.reset()
+            run_module(name, kubeconfig=str(proxy.kubeconfig), **options)
+            requests = len(proxy.requests)
+            cpu, wall = [], []
+            for _round in range(7):
+                began, spent = time.monotonic(), time.thread_time()
+                run_module(name, kubeconfig=str(cluster.kubeconfig), **options)
+                wall.append(time.monotonic() - began)
+                cpu.append(time.thread_time() - spent)
+            say(
+                f"  {name:20s} {requests} requests  {statistics.median(cpu) * 1000:5.1f} ms CPU "
+                f"{statistics.median(wall) * 1000:6.1f} ms in all"
+            )
+    say("  goal: no task above 60 ms of CPU (here TLS is included)")
+
+
+def delay(cluster: Cluster, rounds: int) -> None:
+    """From the last event that makes a rollout complete to the return of the task."""
+    client = Client({"kubeconfig": str(cluster.kubeconfig)})
+    sink: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    paths = {
+        "config": f"{ALAUDA.api}/configs",
+        "deployment": namespaced(ALAUDA.namespace, "deployments", api="/apis/apps/v1"),
+        "pods": namespaced(ALAUDA.namespace, "pods"),
+    }
+    follows = [Follow(client, sink, Target(label, path)) for label, path in paths.items()]
+    last = {"at": 0.0}
+
+    def listen() -> None:
+        while sink.get() is not None:
+            last["at"] = time.monotonic()
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    for follow in follows:
+        follow.start()
+    delays = []
+    for number in range(rounds):
+        options = {**PARTS["registry_storage"], "disable_redirect": number % 2 == 0}
+        run_module("registry_storage", kubeconfig=str(cluster.kubeconfig), **options)
+        delays.append(time.monotonic() - last["at"])
+    for follow in follows:
+        follow.stop()
+    sink.put(None)
+    run_module("registry_storage", kubeconfig=str(cluster.kubeconfig), **PARTS["registry_storage"])
+    say(
+        f"\nrollout complete to return: median {statistics.median(delays):.2f} s, worst {max(delays):.2f} s (goal "
+        "<= 0.5 s)"
+    )
+
+
+def fleet(folder: Path, names: int, rounds: int) -> None:
+    """One inventory host for each name, five clusters, forks=20, nothing to change."""
+    say("\nfleet: starting 5 clusters …")
+    with contextlib.ExitStack() as stack:
+        clusters = [stack.enter_context(Cluster(name=f"fleet-{number}-{os.getpid()}")) for number in range(5)]
+        hosts = {}
+        for number, cluster in enumerate(clusters):
+            run_module("registry_storage", kubeconfig=str(cluster.kubeconfig), **PARTS["registry_storage"])
+            for name in range(names):
+                hosts[f"c{number}-{name:02d}"] = {"registry_cluster": str(cluster.kubeconfig)}
+        inventory = folder / "fleet.yml"
+        variables = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+        inventory.write_text(yaml.safe_dump({"all": {"hosts": hosts, "vars": variables}}))
+        player = Player(folder, "")
+        task = {"kubeconfig": "{{ registry_cluster }}", **PARTS["registry_storage"]}
+        playbook = player.write("fleet-play", [{"alauda.image_registry.registry_storage": task}], "all")
+        took = [player.play(playbook, "-i", str(inventory), "--forks", "20")[0] for _round in range(rounds)]
+        median = statistics.median(took)
+        say(
+            f"  {len(hosts)} hosts on 5 clusters, forks=20, nothing to change: {median:.1f} s, "
+            f"{median / len(hosts):.3f} s a host (median of {rounds}; goal <= 0.5 s)"
+        )
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--no-fleet", action="store_true")
+    parser.add_argument("--no-generic", action="store_true", help="without kubernetes.core")
+    options = parser.parse_args()
+    say(
+        f"machine: {platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}, load "
+        f"{os.getloadavg()[0]:.1f}"
+    )
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with Cluster(name=f"bench-{os.getpid()}") as cluster:
+            for module, given in PARTS.items():
+                run_module(module, kubeconfig=str(cluster.kubeconfig), **given)
+            single_tasks(cluster)
+            delay(cluster, options.rounds)
+            compare(cluster, folder, options.rounds, not options.no_generic)
+        if not options.no_fleet:
+            fleet(folder, 20, 3)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
