@@ -115,7 +115,7 @@ PLACE_FIELDS: Mapping[str, Sequence[str]] = {
 }
 """The fields that say where the images are; another value is another place."""
 
-NUDGE = "alauda.image_registry/claim-appeared"
+NUDGE = "image-registry.alauda.io/claim-appeared"
 """Annotation on the Config that makes the operator look at a claim it has missed."""
 
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s+(?P<body>[A-Za-z0-9+/=\s]+?)\s*-----END CERTIFICATE-----")

@@ -27,7 +27,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     down.add_argument("--all", action="store_true", help="stop every cluster of yours")
     up.add_argument("--no-operator", action="store_true", help="leave the operator simulator out")
     up.add_argument("--s3", action=argparse.BooleanOptionalAction, default=True, help="start the S3 server at once")
-    up.add_argument("--time-scale", type=float, metavar="F", help="factor on the operator simulator's delays")
+    up.add_argument("--time-scale", type=float, metavar="F", help="divides the operator simulator's own waits")
     return parser.parse_args(argv)
 
 

@@ -122,7 +122,7 @@ class Cluster:
         name: of the cluster, unique among the user's running ones; without it a free one is made.
         operator: also run the operator simulator.
         s3: start the S3 server at once; else it starts at the first use of :attr:`s3`.
-        time_scale: factor on the operator simulator's delays (0.1: ten times as fast); None: its own default.
+        time_scale: divides the operator simulator's own waits (10: ten times as fast); None: as in life.
         report: called for each step of the start; default: nothing is shown.
         show_build: called while the program is built; default: progress on standard error.
     """
@@ -148,6 +148,7 @@ class Cluster:
         self._supervisor: subprocess.Popen[str] | None = None
         self._state: dict[str, Any] = {}
         self._s3: S3 | None = None
+        self._program: Path | None = None
 
     # Life
 
@@ -186,10 +187,7 @@ class Cluster:
         Raises:
             ClusterError: a step failed (nothing is left running), or a cluster of that name is there already.
         """
-        try:
-            program = ensure_built(self._show_build)
-        except BuildError as error:
-            raise ClusterError(str(error)) from None
+        program = self.binary
         free = shutil.disk_usage(home()).free
         if free < 500 * 1024**2:
             raise ClusterError(
@@ -224,7 +222,7 @@ class Cluster:
 
     def _configuration(self) -> dict[str, Any]:
         s3 = [sys.executable, "-m", "tests.cluster.s3", "--folder", str(self.dir / "s3")]
-        s3 += ["--ready", str(self.dir / "ready" / "s3.json"), "--lab", str(ensure_built(self._show_build))]
+        s3 += ["--ready", str(self.dir / "ready" / "s3.json"), "--lab", str(self.binary)]
         extras: list[dict[str, Any]] = [
             {
                 "name": "s3",
@@ -241,7 +239,16 @@ class Cluster:
             command += ["--kubeconfig", str(self.dir / "operator.kubeconfig")]
             if self._time_scale is not None:
                 command += ["--time-scale", str(self._time_scale)]
-            extras.append({"name": "operator", "argv": command, "cwd": str(ROOT), "env": {"PYTHONUNBUFFERED": "1"}})
+            command += ["--ready", str(self.dir / "ready" / "operator.json")]
+            extras.append(
+                {
+                    "name": "operator",
+                    "argv": command,
+                    "cwd": str(ROOT),
+                    "env": {"PYTHONUNBUFFERED": "1"},
+                    "ready": "operator.json",
+                }
+            )
         return {
             "name": self.name,
             "dir": str(self.dir),
@@ -351,6 +358,16 @@ class Cluster:
 
     # Asking
 
+    @property
+    def binary(self) -> Path:
+        """The cluster's program; built now if it was not."""
+        if self._program is None:
+            try:
+                self._program = ensure_built(self._show_build)
+            except BuildError as error:
+                raise ClusterError(str(error)) from None
+        return self._program
+
     def _ask(self, method: str, path: str, query: dict[str, Any], timeout: float = 120.0) -> dict[str, Any]:
         connection = _UnixConnection(self.dir / "s" / "control.sock", timeout)
         try:
@@ -367,10 +384,11 @@ class Cluster:
 
     def status(self) -> dict[str, Any]:
         """What runs, where, with how much memory. Keys: name, dir, binary, kubeconfig, api, registry_address, s3
-        (endpoint, region, access_key, secret_key, …; absent when it was not started), processes, resident_bytes."""
+        (endpoint, region, access_key, secret_key, …; absent when it was not started), processes, resident_bytes
+        (each process's share: pages that several use, such as the program itself, are divided among them)."""
         status = self._ask("GET", "/status", {})
         ready = status.pop("ready")
-        status["binary"] = str(ensure_built(self._show_build))
+        status["binary"] = str(self.binary)
         status["registry_address"] = ready.get("kubelet", {}).get("registry_address", "")
         if "s3" in ready:
             status["s3"] = ready["s3"]
@@ -444,7 +462,7 @@ class Cluster:
         return self._run("crane", list(arguments), None, check)
 
     def _run(self, program: str, arguments: list[str], stdin: str | None, check: bool) -> str:
-        command = [str(ensure_built(self._show_build)), program, *arguments]
+        command = [str(self.binary), program, *arguments]
         answer = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=300)
         if check and answer.returncode:
             raise ClusterError(f"{program} {' '.join(arguments)}: {answer.stderr.strip() or answer.stdout.strip()}")

@@ -148,3 +148,25 @@ def test_a_failing_playbook_says_why_and_prints_no_secret_even_when_verbose(inst
     assert done.returncode == 2
     assert "No answer from the API server https://127.0.0.1:1" in said
     assert "HUSH" not in said
+
+
+@pytest.mark.parametrize("role", sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir()))
+def test_an_installed_role_without_variables_does_nothing_and_says_so(installed: Path, role: str) -> None:
+    done = _ansible(
+        *("ansible", "localhost", "-m", "ansible.builtin.include_role", "-a", f"name={COLLECTION}.{role}"),
+        home=installed,
+        collections=installed,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Nothing was asked for, nothing was done" in done.stdout
+
+
+def test_a_role_refuses_a_value_that_its_spec_does_not_know(installed: Path) -> None:
+    done = _ansible(
+        *("ansible", "localhost", "-m", "ansible.builtin.include_role", "-a", f"name={COLLECTION}.registry_storage"),
+        *("-e", "registry_storage_backend=floppy"),
+        home=installed,
+        collections=installed,
+    )
+    assert done.returncode == 2
+    assert "must be one of: emptydir, pvc, s3, swift, gcs, ibmcos, azure, got: floppy" in done.stdout + done.stderr

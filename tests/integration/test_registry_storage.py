@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import copy
 import time
+import uuid
 from typing import Any
 
 import pytest
@@ -101,6 +103,75 @@ def test_second_run_after_the_operator_has_rewritten_the_spec(lab: Lab) -> None:
     assert (again["changed"], again["written"]) == (False, [])
 
 
+def test_a_claim_grows_on_request_only(lab: Lab) -> None:
+    """Another size is reported; with expand it is asked of Kubernetes, where the StorageClass allows it."""
+    name = lab.claim("ReadWriteMany")
+    left = ok(lab.storage(backend="pvc", pvc={"claim": name, "size": "2Gi"}))
+    assert any("left as it is" in text for text in left["warnings"])
+    grown = ok(lab.storage(backend="pvc", pvc={"claim": name, "size": "2Gi", "expand": True}))
+    assert [item["kind"] for item in grown["written"]] == ["PersistentVolumeClaim"]
+    claim = lab.client.get(namespaced(NAMESPACE, "persistentvolumeclaims", name))
+    assert claim is not None
+    assert claim["spec"]["resources"]["requests"]["storage"] == "2Gi"
+    same = ok(lab.storage(backend="pvc", pvc={"claim": name, "size": "2048Mi", "expand": True}))
+    assert same["changed"] is False
+
+
+def test_a_claim_that_was_forgotten_is_made_and_noticed(lab: Lab) -> None:
+    """Patched by hand first, the operator waits for up to 1000 s; making the claim brings it back at once."""
+    name = f"late-{uuid.uuid4().hex[:6]}"
+    lab.patch({"storage": {"emptyDir": None, "pvc": {"claim": name}, "managementState": "Unmanaged"}})
+    missing = fails_within(20, lab, backend="pvc", pvc={"claim": name})
+    assert "does not exist" in missing["msg"]
+    options = {"claim": name, "create": True, "size": "1Gi", "storage_class": "lab", "access_modes": ["ReadWriteMany"]}
+    ok(lab.storage(backend="pvc", pvc=options, wait_timeout=40))
+
+
+CLOUDS: dict[str, dict[str, Any]] = {
+    "swift": {
+        "container": "images",
+        "auth_url": "https://keystone.example.com/v3",
+        "auth_version": "3",
+        "domain": "d",
+        "domain_id": "1",
+        "tenant": "t",
+        "tenant_id": "2",
+        "region_name": "r",
+        "username": "someone",
+        "password": "a-password",
+    },
+    "gcs": {"bucket": "images", "region": "r", "project_id": "p", "key_id": "k", "keyfile": "{}"},
+    "ibmcos": {
+        "bucket": "images",
+        "location": "us",
+        "resource_group_name": "g",
+        "resource_key_crn": "crn:v1:key",
+        "service_instance_crn": "crn:v1:instance",
+        "iam_api_key": "a-key",
+    },
+    "azure": {
+        "account_name": "account",
+        "container": "images",
+        "cloud_name": "AzurePublicCloud",
+        "network_access": {"type": "External"},
+        "account_key": "a-key",
+    },
+}
+
+
+@pytest.mark.parametrize("backend", CLOUDS)
+def test_every_typed_field_of_the_cloud_backends_is_one_the_api_knows(lab: Lab, backend: str) -> None:
+    """Strict validation by the API server; each with its Secret keys."""
+    options: dict[str, Any] = {backend: CLOUDS[backend]}
+    result = ok(lab.run("registry_storage", check=True, backend=backend, **options))
+    sent = result["patch"]["spec"]["storage"]
+    assert sent["emptyDir"] is None
+    assert len(sent[backend]) >= 4
+    assert [item["kind"] for item in result["written"]] == ["Secret", "Config"]
+    assert "a-password" not in str(result)
+    assert "a-key" not in str(result["diff"])
+
+
 # -- refused before writing --------------------------------------------------------------------------------------------
 
 
@@ -159,6 +230,34 @@ def test_bad_access_is_explained(lab: Lab, auth: dict[str, Any], expected: str) 
     assert result["failed"]
     assert expected in result["msg"]
     assert "Traceback" not in str(result)
+
+
+def test_an_operator_that_is_not_installed(lab: Lab) -> None:
+    """The kind is unknown to the API server; nothing else is tried."""
+    result = lab.storage(backend="emptydir", platform="openshift")
+    assert result["failed"]
+    assert "the registry operator is not installed there" in result["msg"]
+
+
+def test_a_backend_the_operator_on_this_cluster_does_not_know(lab: Lab) -> None:
+    """Decided by the API server's schema, in the dry run."""
+    path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/configs.{ALAUDA.group}"
+    crd = lab.client.get(path)
+    assert crd is not None
+    versions = copy.deepcopy(crd["spec"]["versions"])
+    del versions[0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["storage"]["properties"]["azure"]
+    lab.client.patch(path, {"spec": {"versions": versions}})
+    try:
+        # The API server takes a changed schema up a moment later.
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            result = lab.run("registry_storage", check=True, backend="azure", azure=CLOUDS["azure"])
+            if result.get("failed"):
+                break
+    finally:
+        lab.client.patch(path, {"spec": {"versions": crd["spec"]["versions"]}})
+    assert result["failed"]
+    assert "does not know the field" in result["msg"]
 
 
 # -- refused by the operator, or broken behind its back ----------------------------------------------------------------

@@ -135,7 +135,11 @@ func newPKI(dir string) (*pki, error) {
 	if err != nil {
 		return nil, err
 	}
-	kubelet, err := ca.server(nodeName, []string{nodeIP, "127.0.0.1"}, []string{nodeName, "localhost"})
+	nodeIPs := []string{"127.0.0.1"}
+	for index := range nodeNames {
+		nodeIPs = append(nodeIPs, nodeAddress(index))
+	}
+	kubelet, err := ca.server(nodeName, nodeIPs, append([]string{"localhost"}, nodeNames...))
 	if err != nil {
 		return nil, err
 	}

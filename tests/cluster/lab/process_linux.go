@@ -34,18 +34,20 @@ func reapAll(deadline time.Duration) {
 	}
 }
 
-// residentBytes is the resident memory of a process, 0 when unknown.
+// residentBytes is a process's share of the memory: pages that several processes use, such as this program itself,
+// are divided among them, so that a sum is what the machine really holds. 0 when unknown.
 func residentBytes(pid int) int64 {
-	content, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/statm")
+	content, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/smaps_rollup")
 	if err != nil {
 		return 0
 	}
-	fields := strings.Fields(string(content))
-	if len(fields) < 2 {
-		return 0
+	for line := range strings.Lines(string(content)) {
+		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == "Pss:" {
+			kibibytes, _ := strconv.ParseInt(fields[1], 10, 64)
+			return kibibytes * 1024
+		}
 	}
-	pages, _ := strconv.ParseInt(fields[1], 10, 64)
-	return pages * int64(os.Getpagesize())
+	return 0
 }
 
 // childrenOf lists the processes whose parent is pid.

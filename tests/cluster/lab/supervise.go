@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -196,6 +197,9 @@ func (s *supervisor) bringUp(ctx context.Context) error {
 	var clients *rest.Config
 	if err := s.step(ctx, "folder", s.prepare); err != nil {
 		return err
+	}
+	if crash, err := os.Create(s.logPath("supervisor")); err == nil { // nobody reads our standard error once we are detached
+		_ = debug.SetCrashOutput(crash, debug.CrashOptions{})
 	}
 	for _, extra := range s.config.Extras {
 		if extra.Early && !extra.Lazy {

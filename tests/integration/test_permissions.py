@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The roles printed in docs/guide.md are enough for every recipe, and no wider than they say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.integration.conftest import NAMESPACE, Lab
+
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guide.md"
+USER = "storage-admin"
+
+
+def _roles() -> list[dict[str, Any]]:
+    section = GUIDE.read_text(encoding="utf-8").split("\n## Permissions\n")[1].split("\n## ")[0]
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    return list(yaml.safe_load_all(block))
+
+
+def _bindings(roles: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "apiVersion": role["apiVersion"],
+            "kind": f"{role['kind']}Binding",
+            "metadata": role["metadata"],
+            "roleRef": {
+                "apiGroup": "rbac.authorization.k8s.io",
+                "kind": role["kind"],
+                "name": role["metadata"]["name"],
+            },
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": USER}],
+        }
+        for role in roles
+    ]
+
+
+def _apply(lab: Lab, objects: list[dict[str, Any]]) -> None:
+    lab.cluster.kubectl("apply", "--filename", "-", stdin=yaml.safe_dump_all(objects))
+
+
+@pytest.fixture
+def limited(lab: Lab) -> Iterator[str]:
+    """Kubeconfig of somebody who has the documented roles and nothing else."""
+    roles = _roles()
+    objects = roles + _bindings(roles)
+    _apply(lab, objects)
+    yield str(lab.cluster.kubeconfig_for(USER))
+    lab.cluster.kubectl("delete", "--filename", "-", stdin=yaml.safe_dump_all(objects))
+
+
+def test_the_documented_roles_are_enough_for_a_claim(lab: Lab, limited: str) -> None:
+    result = lab.storage(
+        kubeconfig=limited,
+        backend="pvc",
+        pvc={"claim": "permitted", "create": True, "size": "1Gi", "storage_class": "lab"},
+        replicas=1,
+        probe="require",
+    )
+    assert not result.get("failed"), result["msg"]
+    assert result["verification"]["verdict"] == "done"
+    assert not result.get("warnings")
+
+
+def test_the_documented_roles_are_enough_for_a_bucket_with_its_own_ca(lab: Lab, limited: str) -> None:
+    bucket = lab.cluster.s3_bucket("permitted")
+    result = lab.storage(
+        kubeconfig=limited,
+        backend="s3",
+        s3={
+            "bucket": bucket.name,
+            "region": bucket.region,
+            "region_endpoint": bucket.https_endpoint,
+            "trusted_ca": {"name": "permitted-ca", "pem": bucket.ca_pem},
+            "access_key": bucket.access_key,
+            "secret_key": bucket.secret_key,
+        },
+        replicas=1,
+        probe="require",
+    )
+    assert not result.get("failed"), result["msg"]
+    assert result["verification"]["verdict"] == "done"
+
+
+def test_without_the_rule_for_the_proxy_the_verdict_says_so(lab: Lab, limited: str) -> None:
+    roles = _roles()
+    for role in roles:
+        role["rules"] = [rule for rule in role["rules"] if "pods/proxy" not in rule["resources"]]
+    _apply(lab, roles)
+    wanted = {"backend": "emptydir", "replicas": 1}
+    result = lab.storage(kubeconfig=limited, **wanted)
+    assert not result.get("failed"), result["msg"]
+    assert any("not probed" in str(warning) for warning in result["warnings"]), result["warnings"]
+    required = lab.storage(kubeconfig=limited, probe="require", **wanted)
+    assert required.get("failed")
+
+
+def test_the_documented_roles_give_nothing_outside_the_registrys_namespace(lab: Lab, limited: str) -> None:
+    def may(verb: str, resource: str, namespace: str) -> bool:
+        answer = lab.cluster.kubectl(
+            "auth", "can-i", verb, resource, f"--namespace={namespace}", f"--as={USER}", check=False
+        )
+        return answer.strip() == "yes"
+
+    assert may("get", "secrets", NAMESPACE)
+    assert not may("get", "secrets", "default")
+    assert not may("delete", "persistentvolumeclaims", NAMESPACE)
+    assert not may("delete", "configs.imageregistry.operator.alauda.io", NAMESPACE)
