@@ -184,8 +184,8 @@ def role_options(role: str) -> Options:
 def _head(role: str) -> tuple[str, list[str]]:
     if role == SITE:
         return "The whole registry from one set of variables", [
-            "Goes through storage, pull secrets, image limits and image pruning, each only where its variables are set.",
-            "Looks at all of them before it writes anything, so that what one of them refuses leaves nothing half done.",
+            "Goes through storage, pull secrets, image limits and image pruning, each only where it is asked for.",
+            "Looks at all of them before it writes anything, so that what one refuses leaves nothing half done.",
         ]
     documentation = module_documentation(role)
     return documentation["short_description"], _described(documentation)

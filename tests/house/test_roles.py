@@ -154,7 +154,9 @@ def test_the_role_for_all_goes_through_all_parts_in_order() -> None:
 def test_a_part_with_nothing_to_do_names_what_would_give_it_something(role: str) -> None:
     said = (ROOT / "roles" / role / "tasks" / "main.yml").read_text(encoding="utf-8")
     decides = ROOT / "roles" / role / "vars" / "main.yml"
-    asked = set(re.findall(rf"({role}_\w+) is defined", decides.read_text(encoding="utf-8") if decides.exists() else said))
+    asked = set(
+        re.findall(rf"({role}_\w+) is defined", decides.read_text(encoding="utf-8") if decides.exists() else said)
+    )
     assert asked
     assert asked <= set(re.findall(rf"{role}_\w+", said))
     if role == "image_pruner":
