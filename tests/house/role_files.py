@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writes what a role says about its variables from the documentation of the module it wraps.
+"""Writes what a role says about its variables from the documentation of the module (or modules) it wraps.
 
     python -m tests.house.role_files [--check]
 
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,15 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTION = "alauda.image_registry"
-ROLES = ("registry_storage",)
+PARTS = ("registry_storage", "registry_pullsecret", "image_limits", "image_pruner")
+"""Modules with a role of the same name, in the order in which the role `registry` goes through them."""
+SITE = "registry"
+"""The role that takes each part's parameters as one dictionary, named like the part."""
+ROLES = (SITE, *PARTS)
+SECRETIVE = frozenset({SITE, "registry_storage"})
+"""Roles that take secrets besides those for the API server, and so have a variable for what is logged."""
+SHARED_FRAGMENTS = ("wait", "platform", "auth")
+"""Fragments whose options the role `registry` also takes once for all parts."""
 BEGIN = "<!-- variables: written by `make roles` from the module's documentation -->"
 END = "<!-- end of variables -->"
 
@@ -77,23 +86,31 @@ def _described(option: Mapping[str, Any]) -> list[str]:
     return [text] if isinstance(text, str) else list(text)
 
 
-def _for_role(text: str, role: str, names: frozenset[str]) -> str:
-    """References to the module's options turned into ones to the role's: O(wait) -> O(registry_storage_wait)."""
+@dataclass(frozen=True)
+class _Names:
+    """How a module's options and its result are called in a role. known: names of the options."""
 
-    def renamed(match: re.Match[str]) -> str:
-        return f"O({role}_{match[1]}" if match[1] in names else match[0]
+    known: frozenset[str]
+    option: str
+    result: str
 
-    text = re.sub(r"\bRV\((\w+)", rf"C({role}_result.\1", text)
-    return re.sub(r"\bO\((\w+)", renamed, text)
+    def applied(self, text: str) -> str:
+        """References to the module's options turned into ones to the role's: O(wait) -> O(registry_storage_wait)."""
+
+        def renamed(match: re.Match[str]) -> str:
+            return f"O({self.option}{match[1]}" if match[1] in self.known else match[0]
+
+        text = re.sub(r"\bRV\((\w+)", rf"C({self.result}.\1", text)
+        return re.sub(r"\bO\((\w+)", renamed, text)
 
 
-def _spec(options: Mapping[str, Any], order: Mapping[str, Any], role: str, names: frozenset[str]) -> Options:
+def _spec(options: Mapping[str, Any], order: Mapping[str, Any], names: _Names) -> Options:
     """Options of ansible-doc as options of an argument spec, in the order of the sources."""
     result: Options = {}
     for name in sorted(options, key=list(order).index):
         option = options[name]
         entry: dict[str, Any] = {
-            "description": [_for_role(line, role, names) for line in _described(option)],
+            "description": [names.applied(line) for line in _described(option)],
             "type": option.get("type", "str"),
         }
         for key in ("elements", "choices", "default"):
@@ -102,32 +119,74 @@ def _spec(options: Mapping[str, Any], order: Mapping[str, Any], role: str, names
         if option.get("required"):
             entry["required"] = True
         if "suboptions" in option:
-            entry["options"] = _spec(option["suboptions"], order[name]["suboptions"], role, names)
+            entry["options"] = _spec(option["suboptions"], order[name]["suboptions"], names)
         result[name] = entry
     return result
 
 
+def _secure_logging(role: str) -> Options:
+    if role not in SECRETIVE:
+        return {}
+    return {
+        f"{role}_secure_logging": {
+            "description": [
+                "Keeps the arguments and the raw result of the module's task out of every log.",
+                "The reason of a failure, the diff and what was proven are shown all the same, without secrets.",
+            ],
+            "type": "bool",
+            "default": True,
+        }
+    }
+
+
+def _site_options() -> Options:
+    """Variables of the role `registry`: a dictionary for each part, and what all parts share."""
+    result: Options = {}
+    for part in PARTS:
+        documentation = module_documentation(part)
+        known = documentation["options"]
+        names = _Names(frozenset(known), f"{part}.", f"registry_result.{part}")
+        several = part == "image_limits"
+        result[part] = {
+            "description": [
+                f"{documentation['short_description']}: the options of M({COLLECTION}.{part}).",
+                *(["One dictionary, or a list of them for several groups of namespaces."] if several else []),
+                "Without it, or when it is empty, this part is left alone.",
+            ],
+            # An argument spec has no word for "one or several"; the role itself checks each.
+            "type": "raw" if several else "dict",
+            "options": _spec(known, written_order(part), names),
+        }
+    options = module_documentation(PARTS[0])["options"]
+    shared: dict[str, Any] = {}
+    for fragment in SHARED_FRAGMENTS:
+        shared |= _constant(ROOT / "plugins" / "doc_fragments" / f"{fragment}.py")["options"]
+    names = _Names(frozenset(shared), "registry_", "registry_result")
+    result |= {
+        f"registry_{name}": option
+        for name, option in _spec({name: options[name] for name in shared}, shared, names).items()
+    }
+    return result | _secure_logging(SITE)
+
+
 def role_options(role: str) -> Options:
     """Every variable of a role by its full name: one for each option of its module, and the role's own."""
-    documentation = module_documentation(role)
-    # What the module must be told the role may lack: without it the role does nothing.
-    known = documentation["options"]
-    options = _spec(known, written_order(role), role, frozenset(known))
+    if role == SITE:
+        return _site_options()
+    known = module_documentation(role)["options"]
+    options = _spec(known, written_order(role), _Names(frozenset(known), f"{role}_", f"{role}_result"))
     for option in options.values():
+        # What the module must be told the role may lack: without it the role does nothing.
         option.pop("required", None)
-    result = {f"{role}_{name}": option for name, option in options.items()}
-    result[f"{role}_secure_logging"] = {
-        "description": [
-            "Keeps the arguments and the raw result of the module's task out of every log.",
-            "The reason of a failure, the diff and what was proven are shown all the same, without secrets.",
-        ],
-        "type": "bool",
-        "default": True,
-    }
-    return result
+    return {f"{role}_{name}": option for name, option in options.items()} | _secure_logging(role)
 
 
 def _head(role: str) -> tuple[str, list[str]]:
+    if role == SITE:
+        return "The whole registry from one set of variables", [
+            "Goes through storage, pull secrets, image limits and image pruning, each only where it is asked for.",
+            "Looks at all of them before it writes anything, so that what one refuses leaves nothing half done.",
+        ]
     documentation = module_documentation(role)
     return documentation["short_description"], _described(documentation)
 
@@ -211,7 +270,10 @@ def _rows(options: Options, prefix: str = "") -> list[str]:
 
 def readme_variables(role: str) -> str:
     """The part of README.md between the markers, markers included."""
-    table = ["| variable | type | default | meaning |", "| --- | --- | --- | --- |", *_rows(role_options(role))]
+    options = role_options(role)
+    if role == SITE:
+        options |= {part: {**options[part], "options": {}} for part in PARTS}
+    table = ["| variable | type | default | meaning |", "| --- | --- | --- | --- |", *_rows(options)]
     return "\n".join([BEGIN, "", *table, "", END])
 
 

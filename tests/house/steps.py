@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 CACHE = ROOT / ".cache"
 COLLECTION = "alauda.image_registry"
+SCENARIOS = sorted(path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml"))
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ GROUPS: dict[str, tuple[Step, ...]] = {
     "integration": (BINARY, _pytest("integration", "tests/integration", "-v", "--durations=10", needs=_LAB)),
     "molecule": (
         BINARY,
-        Step("molecule", ("molecule", "test", "--all"), _LAB, ("molecule-default", "molecule-broken")),
+        Step("molecule", ("molecule", "test", "--all"), _LAB, tuple(f"molecule-{name}" for name in SCENARIOS)),
     ),
 }
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.build import find_go
+
 ROOT = Path(__file__).resolve().parents[2]
 # Written in pieces, or this file would name them.
 PLACES = tuple(
@@ -99,3 +101,15 @@ def test_continuous_integration_runs_what_the_readme_names_and_nothing_else() ->
     commands = [line for line in lines if line and not line.startswith("#")]
     assert commands == ["set -euo pipefail", 'cd "$(dirname "$0")/.."', "make test"]
     assert "make test" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_go_sources_are_formatted() -> None:
+    go, _ = find_go(lambda text, last: None)
+    root = subprocess.run([go, "env", "GOROOT"], capture_output=True, text=True, check=True).stdout.strip()
+    gofmt = Path(root) / "bin" / "gofmt"
+    if not gofmt.exists():
+        pytest.skip(f"the Go toolchain in {root} comes without gofmt")
+    sources = [str(path) for path in tracked() if path.suffix == ".go"]
+    assert sources
+    done = subprocess.run([str(gofmt), "-l", *sources], capture_output=True, text=True, check=True)
+    assert done.stdout == ""

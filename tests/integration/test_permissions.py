@@ -15,10 +15,28 @@ from tests.integration.conftest import NAMESPACE, Lab
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guide.md"
 USER = "storage-admin"
+OTHERS: dict[str, dict[str, Any]] = {
+    "registry_pullsecret": {
+        "management_state": "Managed",
+        "additional_registry_hosts": ["permitted.example.com"],
+        "list_mode": "merge",
+        "verify_namespaces": ["default", "kube-public"],
+        "verify_namespace_selector": "kubernetes.io/metadata.name=default",
+        "wait_timeout": 60,
+    },
+    "image_limits": {
+        "namespaces": ["default", "kube-public", "kube-node-lease"],
+        "quota": {"images": 200},
+        "image": {"storage": "1Gi"},
+        "wait_timeout": 60,
+    },
+    "image_pruner": {"schedule": "7 3 * * *", "suspend": False, "keep_tag_revisions": 3, "keep_younger_than": "60m"},
+}
 
 
-def _roles() -> list[dict[str, Any]]:
+def _roles(module: str = "registry_storage") -> list[dict[str, Any]]:
     section = GUIDE.read_text(encoding="utf-8").split("\n## Permissions\n")[1].split("\n## ")[0]
+    section = section.split(f"\n### `{module}`\n")[1].split("\n### ")[0]
     (block,) = re.findall(r"^```yaml\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
     return list(yaml.safe_load_all(block))
 
@@ -111,3 +129,33 @@ def test_the_documented_roles_give_nothing_outside_the_registrys_namespace(lab: 
     assert not may("get", "secrets", "default")
     assert not may("delete", "persistentvolumeclaims", NAMESPACE)
     assert not may("delete", "configs.imageregistry.operator.alauda.io", NAMESPACE)
+
+
+@pytest.mark.parametrize("module", OTHERS)
+def test_the_documented_roles_are_enough_for_the_other_parts_and_no_wider(lab: Lab, module: str) -> None:
+    roles = _roles(module)
+    objects = roles + _bindings(roles)
+    _apply(lab, objects)
+    try:
+        kubeconfig = str(lab.cluster.kubeconfig_for(USER))
+        first = lab.run(module, kubeconfig=kubeconfig, **OTHERS[module])
+        assert not first.get("failed"), first["msg"]
+        assert first["changed"] is True
+        assert first["verification"]["verdict"] == "done"
+        assert not [warning for warning in first["warnings"] if "forbidden" in warning or "checked" in warning]
+        if module == "image_limits":
+            gone = lab.run(module, kubeconfig=kubeconfig, namespaces=OTHERS[module]["namespaces"], state="absent")
+            assert {entry["status"] for entry in gone["namespaces"].values()} == {"deleted"}
+        # Without the right to write, the same task fails and says which right it is.
+        for role in roles:
+            for rule in role["rules"]:
+                rule["verbs"] = [verb for verb in rule["verbs"] if verb not in ("create", "patch")]
+        _apply(lab, roles)
+        changed = {"image_pruner": {"schedule": "8 4 * * *"}}.get(
+            module, {"additional_registry_hosts": ["another.example.com"]} if module == "registry_pullsecret" else {}
+        )
+        refused = lab.run(module, kubeconfig=kubeconfig, **{**OTHERS[module], **changed})
+        assert refused.get("failed")
+        assert "forbidden" in refused["msg"].lower(), refused["msg"]
+    finally:
+        lab.cluster.kubectl("delete", "--filename", "-", stdin=yaml.safe_dump_all(objects))
