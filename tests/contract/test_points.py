@@ -220,7 +220,7 @@ def test_point_12_13_an_operator_write_reserialises_the_whole_spec(lab: Lab) -> 
         routes=[],
         nodeSelector={},
         requests={"read": {"maxRunning": 1, "maxWaitInQueue": "60s"}},
-        resources={"requests": {"cpu": "1000m", "memory": "1024Mi"}},
+        resources={"limits": None, "requests": {"cpu": "1000m", "memory": "1024Mi"}},
     )["metadata"]["generation"]
     lab.wait(lambda: lab.observed() and lab.config()["metadata"]["generation"] == generation + 1)
     spec = lab.config()["spec"]
@@ -232,7 +232,8 @@ def test_point_12_13_an_operator_write_reserialises_the_whole_spec(lab: Lab) -> 
 
 
 def test_point_12_without_a_reason_to_write_the_literals_stay(lab: Lab) -> None:
-    generation = lab.patch(readOnly=False, resources={"requests": {"cpu": "1000m"}})["metadata"]["generation"]
+    resources = {"limits": None, "requests": {"cpu": "1000m"}}
+    generation = lab.patch(readOnly=False, resources=resources)["metadata"]["generation"]
     lab.wait(lab.done)
     assert lab.config()["metadata"]["generation"] == generation
     assert lab.config()["spec"]["readOnly"] is False
