@@ -152,6 +152,8 @@ class Stage:
             time.sleep(max(0.0, due - time.monotonic()))  # the scenario's own rhythm: nothing announces it
             self.recorder.act(what)
             self.act(what)
+            if what.endswith("class=lab") and number + 1 < len(actions):
+                self.await_bound()  # as the recorder's claims were when it went on
             done = time.monotonic()
             if number + 1 < len(actions):
                 self._await(scenario, actions[number + 1].t, excused)
@@ -346,13 +348,16 @@ class Stage:
             "resources": {"requests": {"storage": "1Gi"}},
         }
         self._create("PersistentVolumeClaim", name, {"spec": spec})
-        if storage_class == "lab":  # the recorder's claims were bound when it went on
 
-            def bound() -> bool:
-                claim = self.api.get("PersistentVolumeClaim", name, names.NAMESPACE)
-                return bool(claim.get("status", {}).get("phase") == "Bound")
+    def await_bound(self) -> None:
+        """Wait until every claim is bound."""
 
-            self.recorder.wait(bound, 10)
+        def bound() -> bool:
+            claims = self.api.list("PersistentVolumeClaim", names.NAMESPACE)
+            return all(claim.get("status", {}).get("phase") == "Bound" for claim in claims)
+
+        if not self.recorder.wait(bound, 20):
+            raise ReplayError("a claim of class lab is not bound after 20 s")
 
     def _write_secret(self, data: dict[str, str]) -> None:
         encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}

@@ -85,6 +85,8 @@ class Lab:
     def claim(self, name: str, mode: str, storage_class: str = "lab") -> None:
         """Create a claim and wait until it is bound where that can happen."""
         self.stage.act(f"create PVC {name} {mode} class={storage_class}")
+        if storage_class == "lab":
+            self.stage.await_bound()
 
     def secret(self, kind: str = "create S3 secret") -> None:
         """Write the user's S3 Secret."""
