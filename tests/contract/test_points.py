@@ -8,6 +8,7 @@ in part also 6 and 11.
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,6 +18,8 @@ import pytest
 from tests.cluster import Cluster
 from tests.cluster.operator import names
 from tests.cluster.operator.api import Api, ApiError
+from tests.cluster.operator.cluster import Cluster as OperatorCluster
+from tests.cluster.operator.others import NoiseController
 
 from . import recording
 from .recording import Json
@@ -479,6 +482,47 @@ def test_point_39_a_default_route_without_a_host_degrades_and_goes_again(lab: La
     lab.patch(defaultRoute=False, routes=None)
     lab.wait(lambda: lab.condition("Degraded") == ("False", None))
     lab.wait(lambda: lab.find("Ingress", "extra") is None and lab.find("Ingress", "default-route") is None)
+
+
+def test_point_21_a_wrong_key_rewrites_the_status_all_the_time(lab: Lab) -> None:
+    lab.secret("create S3 secret (unknown access key)")
+    lab.use("s3", lab.s3())
+    lab.wait(lambda: lab.condition("StorageExists") == ("False", "InvalidAccessKeyId"))
+    first = lab.config()
+    lab.wait(
+        lambda: (
+            lab.item("StorageExists")["lastTransitionTime"]
+            not in [item.get("lastTransitionTime") for item in first["status"]["conditions"]]
+        )
+    )
+    second = lab.config()
+    assert second["metadata"]["resourceVersion"] != first["metadata"]["resourceVersion"]
+    assert second["metadata"]["generation"] == first["metadata"]["generation"]
+    assert lab.message("StorageExists").startswith("InvalidAccessKeyId: ")
+    assert "\n\tstatus code: 403, request id: " in lab.message("StorageExists")
+    assert lab.condition("Available") == READY
+
+
+def test_point_40_other_writers_of_the_status_disturb_nobody(lab: Lab) -> None:
+    noise = NoiseController(OperatorCluster(lab.api))
+    stop = threading.Event()
+
+    def bump() -> None:
+        while not stop.wait(0.05):
+            noise.sync()
+
+    thread = threading.Thread(target=bump)
+    before = lab.config()
+    thread.start()
+    try:
+        lab.wait(lambda: lab.config()["metadata"]["resourceVersion"] != before["metadata"]["resourceVersion"])
+        assert lab.config()["metadata"]["generation"] == before["metadata"]["generation"]
+        lab.patch(readOnly=True)
+        lab.wait(lab.done)
+    finally:
+        stop.set()
+        thread.join()
+    assert lab.config()["metadata"]["generation"] == before["metadata"]["generation"] + 1
 
 
 def test_fork_pull_secrets_come_and_go_with_their_state(lab: Lab) -> None:

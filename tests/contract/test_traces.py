@@ -77,8 +77,8 @@ def stage() -> Iterator[Stage]:
 def test_trace(name: str, stage: Stage, ledger: Ledger) -> None:
     scenario = recording.load(name)
     excused = ledger.excused(name)
-    # A recording that ends with an action shows that nothing noticed it before the next retry. When that retry happens to
-    # fall into the moment that is compared, the scenario is played again; an operator that does notice fails every time.
+    # A recording that ends with an action shows that nothing noticed it before the next retry. When that retry happens
+    # to fall into the moment that is compared, the scenario is played again; an operator that does notice fails always.
     attempts = 3 if scenario.lines[-1].kind == "Action" else 1
     for _ in range(attempts):
         seen = stage.replay(scenario, excused)
