@@ -259,9 +259,12 @@ def _load_default(settings: Any, context: str | None, persist: bool) -> None:
 def _override(settings: Any, value: Mapping[str, Any], params: JSON, environ: Mapping[str, str]) -> None:
     """Single options win over the kubeconfig."""
     if value["host"]:
-        settings.host = str(value["host"]).rstrip("/")
+        settings.host = str(value["host"]).strip().rstrip("/")
+        if not settings.host.lower().startswith(("https://", "http://")):
+            raise ClientError(f"host: {settings.host!r} is not a URL; write it as https://HOST[:PORT].")
     if value["api_key"]:
-        settings.api_key = {"authorization": f"Bearer {value['api_key']}"}
+        # A token that was read from a file often brings the file's last line break along.
+        settings.api_key = {"authorization": f"Bearer {str(value['api_key']).strip()}"}
         settings.refresh_api_key_hook = None
     for option, attribute in (
         ("username", "username"),
@@ -352,6 +355,14 @@ class Client:
                 redirect=False,
                 preload_content=not stream,
             )
+        except (urllib3.exceptions.HTTPError, OSError):
+            raise
+        except ValueError:
+            # http.client quotes the whole header, so its text must go no further.
+            raise ClientError(
+                "A request header cannot hold one of the given values: api_key, the kubeconfig's token, "
+                "impersonate_user or impersonate_groups has a line break or a character outside Latin-1 in it."
+            ) from None
         finally:
             with self.counters.lock:
                 self.counters.requests += 1
@@ -573,14 +584,21 @@ def _write_query(dry_run: bool) -> str:
 
 
 def kubeconfig_secrets(params: JSON) -> Sequence[str]:
-    """Leaf values of a kubeconfig given as a dictionary that must never be printed."""
+    """Leaf values of a kubeconfig given as a dictionary that must never be printed; any shape is looked through."""
     kubeconfig = params.get("kubeconfig")
-    if not isinstance(kubeconfig, Mapping):
-        return ()
-    secrets = []
-    for entry in kubeconfig.get("users") or []:
+    users = kubeconfig.get("users") if isinstance(kubeconfig, Mapping) else None
+    found: list[Any] = []
+    for entry in users if isinstance(users, list) else []:
         user = entry.get("user") if isinstance(entry, Mapping) else None
-        for key in ("token", "password", "client-key-data", "client-certificate-data"):
-            if isinstance(user, Mapping) and isinstance(user.get(key), str) and user[key]:
-                secrets.append(user[key])
-    return secrets
+        if not isinstance(user, Mapping):
+            continue
+        found += [user.get(key) for key in ("token", "password", "client-key-data", "client-certificate-data")]
+        provider = user.get("auth-provider")
+        settings = provider.get("config") if isinstance(provider, Mapping) else None
+        if isinstance(settings, Mapping):
+            found += [text for key, text in settings.items() if str(key).endswith(("token", "secret"))]
+        plugin = user.get("exec")
+        variables = plugin.get("env") if isinstance(plugin, Mapping) else None
+        for variable in variables if isinstance(variables, list) else []:
+            found.append(variable.get("value") if isinstance(variable, Mapping) else None)
+    return [text for text in found if isinstance(text, str) and text]

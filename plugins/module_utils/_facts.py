@@ -240,6 +240,20 @@ def rollout(deployment: JSON) -> Rollout:
 _HASH = "pod-template-hash"
 
 
+def own(pods: tuple[JSON, ...], deployment: JSON) -> tuple[JSON, ...]:
+    """The Pods that the Deployment's ReplicaSets made: others may carry the same labels, and prove nothing."""
+    name = part(deployment, "metadata").get("name")
+    return tuple(pod for pod in pods if _made_by(pod, f"{name}-{part(pod, 'metadata', 'labels').get(_HASH)}"))
+
+
+def _made_by(pod: JSON, replica_set: str) -> bool:
+    owners = part(pod, "metadata").get("ownerReferences")
+    return any(
+        isinstance(owner, Mapping) and (owner.get("kind"), owner.get("name")) == ("ReplicaSet", replica_set)
+        for owner in (owners if isinstance(owners, list) else [])
+    )
+
+
 def living(pods: tuple[JSON, ...]) -> list[JSON]:
     """Pods that have not ended (evicted and finished ones stay listed but serve nothing)."""
     return [pod for pod in pods if part(pod, "status").get("phase") not in ("Succeeded", "Failed")]

@@ -75,6 +75,8 @@ UNSCHEDULABLE = 15.0
 UNSCHEDULABLE_WHILE_BINDING = 30.0
 NO_ROLLOUT = 1.0
 """From when the operator has seen a change until a Deployment that stayed the same counts as the answer to it."""
+NO_RENEWAL = 8.0
+"""How long a contented operator leaves the Deployment alone until it is taken to have nothing to renew."""
 SECOND_LOOK = 3.0
 """Between two probes that must both find the storage broken."""
 UNNAMED_SECOND_LOOK = 2.0
@@ -192,8 +194,13 @@ class _Case:
     def ours(self) -> bool:
         """Whether the Deployment is the one rendered from our Config, and its controller has taken note of it."""
         over = self.goal.deployment_generation_over
-        renewed = over is None or number(self.deployment, "metadata", "generation") > over
+        renewed = over is None or self._renewed(over) or self.signs.kept("no renewal")
         return bool(self.deployment) and not deleting(self.deployment) and not self.stale and renewed
+
+    def _renewed(self, over: int) -> bool:
+        meta = part(self.deployment, "metadata")
+        another = bool(self.goal.deployment_uid) and meta.get("uid") != self.goal.deployment_uid
+        return another or number(meta, "generation") > over
 
     @property
     def serves(self) -> bool:
@@ -428,6 +435,7 @@ class _Case:
         if missing:
             return self._moving(f"the operator has not accepted {where} yet: {missing}")
         accepted = f"Config accepted {where}"
+        self._await_renewal()
         missing = self._not_rolled_out()
         if missing:
             return self._moving(f"{accepted}; {missing}{self._claim_note()}")
@@ -471,6 +479,12 @@ class _Case:
             return "the Deployment has not been renewed for the changed credentials or certificates yet"
         state = self.rollout
         return "" if state.complete else _progress(state, self._leaving())
+
+    def _await_renewal(self) -> None:
+        """Give up waiting for Pods to be renewed when they may have nothing to be renewed for."""
+        may_wait = self.goal.renewal_may_not_come and self.deployment and not self.stale and not self.ours
+        if may_wait and self.signs.now - self.signs.hold("unrenewed") >= NO_RENEWAL:
+            self.signs.keep("no renewal")
 
     def _leaving(self) -> int:
         """Old Pods that are known to be terminating."""
@@ -619,9 +633,21 @@ class _Case:
         warnings = []
         if isinstance(self.snapshot.log, tuple):
             warnings += [f"log of {finding.pod} ({finding.kind}): {finding.line}" for finding in self.snapshot.log]
+        over = self.goal.deployment_generation_over
+        if self.signs.kept("no renewal") and over is not None and not self._renewed(over):
+            warnings.append(
+                "The operator did not renew the Pods for the changed CA bundle: either they were started with this "
+                "bundle before, or the operator has not taken notice of it."
+            )
         certificates = condition(self.config, "ImageRegistryCertificatesControllerDegraded")
         if self.degraded.true and self.degraded.reason in _ELSEWHERE:
             warnings.append(f"{self.degraded.text}: {plain(self.degraded.message)}")
+        exists = condition(self.config, "StorageExists")
+        if self.goal.backend == "s3" and exists.reason == "Creation Successful" and self.signs.kept("moved"):
+            warnings.append(
+                f"{place(self.spec, 's3')} did not exist: the operator has created it, empty. Check the bucket's name "
+                "if there should have been images in it."
+            )
         if self.goal.backend == "s3" and certificates.true:
             warnings.append(f"{certificates.text}: {plain(certificates.message)}")
         return tuple(warnings)

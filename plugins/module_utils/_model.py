@@ -41,6 +41,8 @@ class Goal:
     min_generation: metadata.generation of Config after our write, or as read when nothing was written.
     deployment_generation_over: the Deployment's generation must be greater than this one; set when something that
         shows in no spec field was changed (credentials, a CA bundle), so that the old rollout is never taken for ours.
+    deployment_uid: which Deployment that generation belongs to ("" when not known); another one is newer in any case.
+    renewal_may_not_come: the Pods may have been started with these values already, and nobody can tell beforehand.
     env: environment of the container "registry" that must be set so (None = must be absent).
     """
 
@@ -48,6 +50,8 @@ class Goal:
     min_generation: int
     backend: str | None = None
     deployment_generation_over: int | None = None
+    deployment_uid: str = ""
+    renewal_may_not_come: bool = False
     env: Mapping[str, str | None] = field(default_factory=dict)
     probe: str = "auto"  # "auto", "require", "skip"
     container: str = "registry"

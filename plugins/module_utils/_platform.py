@@ -27,6 +27,7 @@ class Platform:
     user_secret: str = "image-registry-private-configuration-user"
     generated_secret: str = "image-registry-private-configuration"
     trusted_ca_key: str = "ca-bundle.crt"
+    certificates: str = "image-registry-certificates"
 
     @property
     def api(self) -> str:

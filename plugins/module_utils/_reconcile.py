@@ -46,7 +46,8 @@ class Part:
 
     needs: what to read next. plan: the decision. watcher: how the effect is observed, once it is known which generation
     of the main object carries the wish. first: the readings as a Snapshot. main: label of the object that is returned.
-    events: fetches lines that explain a timeout.
+    events: fetches lines that explain a timeout. confirm: after a change that worked, read and plan once more, since
+    somebody may have written in the meantime to an object that no watch follows.
     """
 
     needs: Callable[[Readings], list[Ref]]
@@ -56,6 +57,7 @@ class Part:
     main: str
     main_path: str
     events: Callable[[Plan], list[str]] = lambda plan: []
+    confirm: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def reconcile(client: Client, platform: Platform, part: Part, options: Options) 
     elif not plan.verify:
         why = "the operator is told not to act (management_state), so there is no effect to verify"
     else:
-        _prove(client, part, plan, {**seen, part.main: main}, options, result)
+        _prove(client, platform, part, plan, {**seen, part.main: main}, options, result)
         return result
     result.values["verification"] = _not_verified(why)
     return result
@@ -152,12 +154,16 @@ def _settle(
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def _prove(client: Client, part: Part, plan: Plan, seen: Readings, options: Options, result: Result) -> None:
+def _prove(
+    client: Client, platform: Platform, part: Part, plan: Plan, seen: Readings, options: Options, result: Result
+) -> None:
     """Verify the effect and put the outcome into the result."""
     main = seen[part.main]
     generation = int((main.get("metadata") or {}).get("generation") or 0) if isinstance(main, Mapping) else 0
     watcher = part.watcher(plan, generation)
     outcome = verify(client, watcher, part.first(seen, time.monotonic()), bool(plan.writes), options)
+    if part.confirm and plan.writes and isinstance(outcome.verdict, Done):
+        outcome.verdict = _confirmed(client, platform, part, outcome.verdict)
     last = getattr(outcome.snapshot, part.main)
     shown: JSON = last if isinstance(last, Mapping) else {}
     if shown:
@@ -168,6 +174,23 @@ def _prove(client: Client, part: Part, plan: Plan, seen: Readings, options: Opti
         result.warnings += outcome.verdict.warnings
     else:
         result.failure = _failure_text(outcome, shown, result.changed, events)
+
+
+def _confirmed(client: Client, platform: Platform, part: Part, done: Done) -> Verdict:
+    """What works is still what was asked for: planning once more must find nothing to write."""
+    try:
+        again = part.plan(read(client, platform, part.needs))
+    except (Refused, ApiError, ClientError) as error:
+        return replace(done, warnings=(*done.warnings, f"Could not look again at what was written: {error}"))
+    changed = [f"{write.kind}/{write.name}" for write in again.writes]
+    if not changed and not again.findings:
+        return done
+    return Failed(
+        "ChangedAgain",
+        "; ".join([*again.findings, *(f"{name} differs from what was asked" for name in changed)]),
+        "It took effect, but somebody has changed it since.",
+        "Find the other writer (another playbook, GitOps, a person), then run the task again.",
+    )
 
 
 # -- reading and writing ---------------------------------------------------------------------------------------------

@@ -90,6 +90,7 @@ def storage(client: Client, platform: Platform, params: JSON, options: Options) 
         main="config",
         main_path=platform.config_path,
         events=lambda plan: warning_events(client, platform, plan.claim),
+        confirm=True,
     )
     return reconcile(client, platform, part, options)
 

@@ -163,6 +163,7 @@ def intent(params: JSON, platform: Platform) -> Intent:
         storage[key] = {"claim": options["claim"]}
         problems += _claim_problems(options)
     else:
+        problems += _text_problems(backend, options)
         storage[key] = {
             field: options[option] for option, field in FIELDS[backend].items() if options.get(option) is not None
         }
@@ -206,6 +207,8 @@ def intent(params: JSON, platform: Platform) -> Intent:
             problems.append(
                 f"{backend}.{option}: is empty; an empty credential is accepted by the operator and never works."
             )
+        elif not _encodable(value):
+            problems.append(f"{backend}.{option}: has a character in it that is no Unicode text (half of a pair).")
         elif value != value.strip():
             problems.append(
                 f"{backend}.{option}: begins or ends with a blank or a line break (a common slip with files and "
@@ -226,6 +229,30 @@ def intent(params: JSON, platform: Platform) -> Intent:
         problems=tuple(problems),
         warnings=tuple(warnings),
     )
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _text_problems(backend: str, options: JSON) -> list[str]:
+    """Texts that the API server would store and no storage would ever accept."""
+    problems = []
+    for option in FIELDS.get(backend, {}):
+        value = options.get(option)
+        if not isinstance(value, str):
+            continue
+        if value != value.strip() or not value.isprintable():
+            problems.append(
+                f"{backend}.{option}: {value!r} has blanks around it or a character that cannot be printed."
+            )
+        if not value and option in ("bucket", "container", "account_name") and backend != "s3":
+            problems.append(f"{backend}.{option}: is empty.")
+    return problems
 
 
 def _claim_problems(options: JSON) -> list[str]:
@@ -263,10 +290,18 @@ def _s3_problems(options: JSON) -> tuple[list[str], list[str]]:
     if ca:
         if not _NAME.match(ca["name"]):
             problems.append(f"s3.trusted_ca.name: {ca['name']!r} is not a name of a ConfigMap.")
+        if "PRIVATE KEY-----" in (ca.get("pem") or ""):
+            problems.append(
+                "s3.trusted_ca.pem: holds a private key, which a ConfigMap would show to everybody; give the "
+                "certificates alone (and replace the key if it was stored before)."
+            )
         if ca.get("pem") is not None and not _certificates(ca["pem"]):
             problems.append("s3.trusted_ca.pem: holds no PEM certificate (-----BEGIN CERTIFICATE-----).")
         if (endpoint or "").startswith("http://"):
             warnings.append("s3.trusted_ca is given, but the endpoint is plain http://: the CA will not be used.")
+    source = options.get("credentials_secret")
+    if source and not _NAME.match(source):
+        problems.append(f"s3.credentials_secret: {source!r} is not a name of a Secret in the registry's namespace.")
     if options.get("key_id") and options.get("encrypt") is False:
         warnings.append("s3.key_id is given with encrypt: false: the key will not be used.")
     return problems, warnings
@@ -293,7 +328,8 @@ def _resources(given: JSON) -> tuple[JSON, list[str]]:
         wanted[part] = {name: str(amount) for name, amount in given[part].items()}
         for name, amount in wanted[part].items():
             try:
-                parse_quantity(amount)
+                if parse_quantity(amount) < 0:
+                    problems.append(f"resources.{part}.{name}: {amount} is below zero.")
             except ValueError as error:
                 problems.append(f"resources.{part}.{name}: {error}.")
     if not problems:
@@ -333,13 +369,16 @@ def needs(want: Intent, seen: Readings) -> list[Ref]:
     if want.backend in SECRET_KEYS:
         refs.append(Ref("secret", namespaced(namespace, "secrets", platform.user_secret)))
         source = want.options.get("credentials_secret")
-        if source and source != platform.user_secret:
+        if source and source != platform.user_secret and _NAME.match(source):
             refs.append(Ref("source", namespaced(namespace, "secrets", source)))
-        if _secret_changes(want, seen):
+        if _secret_changes(want, seen) or _secret_is_newer(want, seen):
             refs.append(Ref("generated", namespaced(namespace, "secrets", platform.generated_secret)))
     if want.backend == "s3" and want.options.get("trusted_ca"):
         name = want.options["trusted_ca"]["name"]
-        refs.append(Ref("ca", namespaced(platform.trusted_ca_namespace, "configmaps", name)))
+        if _NAME.match(name):
+            refs.append(Ref("ca", namespaced(platform.trusted_ca_namespace, "configmaps", name)))
+        if "ca" in seen and _new_bundle(want, seen["ca"]) is not None:
+            refs.append(Ref("bundles", namespaced(namespace, "configmaps", platform.certificates)))
     return [ref for ref in refs if ref.label not in seen]
 
 
@@ -359,9 +398,23 @@ def _secret_changes(want: Intent, seen: Readings) -> bool:
         return False
     secret = seen["secret"]
     wanted = _wanted_secret(want, seen)
-    return not isinstance(secret, Denied) and any(
-        secret_text(secret, key) != value for key, value in wanted.items() if isinstance(secret, Mapping)
-    )
+    if isinstance(secret, Denied):
+        return False
+    return any(not isinstance(secret, Mapping) or secret_text(secret, key) != value for key, value in wanted.items())
+
+
+def _secret_is_newer(want: Intent, seen: Readings) -> bool:
+    """Whether the user Secret was written after the registry's Deployment: the Pods may still have what was before."""
+    secret, deployment = seen.get("secret"), named(seen.get("deployments"), want.platform.deployment)
+    if not isinstance(secret, Mapping) or deployment is None:
+        return False
+    return _written(secret) > _written(deployment)
+
+
+def _written(item: JSON) -> str:
+    """When somebody last wrote the object (not its status), in RFC 3339; "" when it does not tell."""
+    entries = (item.get("metadata") or {}).get("managedFields") or []
+    return max((str(entry.get("time") or "") for entry in entries if not entry.get("subresource")), default="")
 
 
 def _wanted_secret(want: Intent, seen: Readings) -> Mapping[str, str]:
@@ -398,6 +451,8 @@ def plan(want: Intent, seen: Readings) -> Plan:
         )
     findings = list(want.problems)
     warnings = list(want.warnings)
+    if not all(_encodable(value) for value in want.secret.values()):
+        return Plan(findings=tuple(findings), warnings=tuple(warnings))
     live: JSON = config.get("spec") or {}
     deployments = seen.get("deployments")
     warnings += _operator_warnings(want, deployments)
@@ -425,6 +480,11 @@ def plan(want: Intent, seen: Readings) -> Plan:
         findings.append(
             f"emptyDir with {replicas} replicas: each Pod would keep its own images and pulls would fail at random. "
             "Set replicas: 1 (Registry v2 page, Configure Development Storage)."
+        )
+    if want.replicas is None and live.get("replicas") == 0 and spec["managementState"] == "Managed":
+        findings.append(
+            "replicas: the Config asks for 0, so no registry would run and nothing could be verified. Say how many, "
+            "for instance replicas: 1."
         )
     if want.replicas is None and "replicas" not in live:
         findings.append("replicas: the Config has none and the task gives none; the API requires it.")
@@ -466,13 +526,17 @@ def plan(want: Intent, seen: Readings) -> Plan:
     elif _needs_nudge(want, config, claim_writes):
         writes.append(_nudge(want, config))
     deployment = named(deployments, want.platform.deployment)
+    bundled = bool(ca_writes) and not rotated and _bundle_rolls(want, seen)
+    meta: JSON = (deployment or {}).get("metadata") or {}
     goal = Goal(
         spec=spec,
         min_generation=int(config.get("metadata", {}).get("generation") or 0),
         backend=want.key,
         deployment_generation_over=(
-            int(deployment["metadata"].get("generation") or 0) if rotated and deployment is not None else None
+            int(meta.get("generation") or 0) if (rotated or bundled) and deployment is not None else None
         ),
+        deployment_uid=str(meta.get("uid") or ""),
+        renewal_may_not_come=bundled,
         env=expected_env(want, spec),
         probe=want.probe,
         container=want.platform.container,
@@ -736,10 +800,11 @@ def _secret(want: Intent, seen: Readings) -> tuple[list[str], list[str], list[Wr
         return [], [f"Could not check the Secret {name} ({live.message})."], [], False
     existing = live if isinstance(live, Mapping) else None
     if not wanted:
-        return [*findings, *_stored_secret_findings(want, existing)], [], [], False
+        return [*findings, *_stored_secret_findings(want, existing)], [], [], _stored_are_not_running(want, seen)
+    running = _running_credentials(want.backend, seen.get("generated"), wanted)
     changed = {key: value for key, value in wanted.items() if existing is None or secret_text(existing, key) != value}
     if not changed:
-        return findings, [], [], False
+        return findings, [], [], isinstance(seen.get("generated"), Mapping) and not running
     data = {key: base64.b64encode(value.encode()).decode() for key, value in changed.items()}
     before = {} if existing is None else {"data": _fingerprints(existing, changed)}
     after = {"data": {key: fingerprint(value) for key, value in changed.items()}}
@@ -754,7 +819,17 @@ def _secret(want: Intent, seen: Readings) -> tuple[list[str], list[str], list[Wr
         write = Write("create", namespaced(namespace, "secrets"), body, "Secret", name, before, after)
     else:
         write = Write("patch", namespaced(namespace, "secrets", name), {"data": data}, "Secret", name, before, after)
-    return findings, [], [write], not _running_credentials(seen.get("generated"), wanted)
+    return findings, [], [write], not running
+
+
+def _stored_are_not_running(want: Intent, seen: Readings) -> bool:
+    """The Secret that is used as it is was written after the Deployment, and holds something else than what runs."""
+    secret, generated = seen.get("secret"), seen.get("generated")
+    if not isinstance(secret, Mapping) or not isinstance(generated, Mapping):
+        return False
+    stored = {key: secret_text(secret, key) or "" for key in SECRET_KEYS[want.backend].values()}
+    stored = {key: value for key, value in stored.items() if value}
+    return bool(stored) and not _running_credentials(want.backend, generated, stored)
 
 
 def _fingerprints(secret: JSON, keys: Mapping[str, str]) -> Mapping[str, str | None]:
@@ -762,15 +837,32 @@ def _fingerprints(secret: JSON, keys: Mapping[str, str]) -> Mapping[str, str | N
     return {key: None if value is None else fingerprint(value) for key, value in values.items()}
 
 
-def _running_credentials(generated: Reading, wanted: Mapping[str, str]) -> bool:
+def _running_credentials(backend: str, generated: Reading, wanted: Mapping[str, str]) -> bool:
     """True when the operator's generated Secret already carries these values: then no rollout will follow.
 
-    operator fact 4 (S3): the generated Secret holds the credentials that the running Pods were rolled out with.
+    operator fact 4 (S3): the generated Secret holds the credentials that the running Pods were rolled out with, for S3
+    as an ini file. Values are compared as a whole and each in its place: a key that lost its last letter, or two that
+    changed places, are other credentials.
     """
     if not isinstance(generated, Mapping):
         return False
-    texts = [secret_text(generated, key) or "" for key in generated.get("data") or {}]
-    return all(any(value in text for text in texts) for value in wanted.values())
+    found: dict[str, str] = {}
+    for key in generated.get("data") or {}:
+        text = secret_text(generated, key) or ""
+        found[key] = text
+        if backend == "s3":
+            lines = (line.partition("=") for line in text.splitlines())
+            found.update({name.strip(): value.strip() for name, sign, value in lines if sign})
+    if backend != "s3":
+        return all(value in found.values() for value in wanted.values())
+    return all(any(found.get(name) == value for name in (key, _INI[key])) for key, value in wanted.items())
+
+
+_INI = {
+    "REGISTRY_STORAGE_S3_ACCESSKEY": "aws_access_key_id",
+    "REGISTRY_STORAGE_S3_SECRETKEY": "aws_secret_access_key",
+}
+"""Names in the ini file of the generated Secret."""
 
 
 def _stored_secret_findings(want: Intent, secret: JSON | None) -> list[str]:
@@ -828,22 +920,49 @@ def _trusted_ca(want: Intent, seen: Readings) -> tuple[list[str], list[str], lis
             return [text], [], []
         return [], [], []
     existing = live if isinstance(live, Mapping) else None
-    text = pem if pem.endswith("\n") else pem + "\n"
     old = ((existing or {}).get("data") or {}).get(key)
-    if old is not None and old.strip() == pem.strip():
+    bundle = _new_bundle(want, existing)
+    if bundle is None:
         return [], [], []
-    after = {"data": {key: fingerprint(text)}}
+    after = {"data": {key: fingerprint(bundle)}}
     if existing is None:
         body: JSON = {
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {"name": name, "namespace": namespace},
-            "data": {key: text},
+            "data": {key: bundle},
         }
         return [], [], [Write("create", namespaced(namespace, "configmaps"), body, "ConfigMap", name, {}, after)]
     before = {"data": {key: None if old is None else fingerprint(old)}}
     path = namespaced(namespace, "configmaps", name)
-    return [], [], [Write("patch", path, {"data": {key: text}}, "ConfigMap", name, before, after)]
+    return [], [], [Write("patch", path, {"data": {key: bundle}}, "ConfigMap", name, before, after)]
+
+
+def _new_bundle(want: Intent, live: Reading) -> str | None:
+    """The text to store as CA bundle; None when none is given or the one that is there says the same."""
+    given = want.options.get("trusted_ca") or {}
+    if given.get("pem") is None or isinstance(live, Denied):
+        return None
+    text = _lines(given["pem"])
+    data = (live.get("data") or {}) if isinstance(live, Mapping) else {}
+    old = data.get(want.platform.trusted_ca_key)
+    return None if old is not None and _lines(old) == text else text
+
+
+def _lines(pem: str) -> str:
+    """A PEM text with the line ends of Unix, whatever editor or share it came through."""
+    return "".join(f"{line.rstrip()}\n" for line in pem.strip().splitlines())
+
+
+def _bundle_rolls(want: Intent, seen: Readings) -> bool:
+    """Whether another CA bundle has to reach the Pods: they read it once, when they start (operator fact 4, trustedCA).
+
+    False when the operator's own ConfigMap already carries the text: then no rollout will follow.
+    """
+    text = _new_bundle(want, seen.get("ca"))
+    bundles = seen.get("bundles")
+    data = (bundles.get("data") or {}) if isinstance(bundles, Mapping) else {}
+    return text is not None and not any(_lines(str(value)) == text for value in data.values())
 
 
 def _effective_s3_findings(want: Intent, live: JSON) -> list[str]:

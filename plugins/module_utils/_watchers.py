@@ -13,6 +13,7 @@ from typing import Any
 from ansible_collections.alauda.image_registry.plugins.module_utils import _pruner, _pullsecret
 from ansible_collections.alauda.image_registry.plugins.module_utils._client import ApiError, Client, ClientError
 from ansible_collections.alauda.image_registry.plugins.module_utils._explain import classify, redact
+from ansible_collections.alauda.image_registry.plugins.module_utils._facts import own
 from ansible_collections.alauda.image_registry.plugins.module_utils._judge import judge
 from ansible_collections.alauda.image_registry.plugins.module_utils._kube import namespaced
 from ansible_collections.alauda.image_registry.plugins.module_utils._model import (
@@ -65,10 +66,11 @@ class Rollout:
 
     def judge(self, snapshot: Snapshot, history: History) -> tuple[Verdict, History]:
         """See _judge."""
-        return judge(self.goal, snapshot, history)
+        return judge(self.goal, _own_pods(snapshot), history)
 
     def gather(self, client: Client, snapshot: Snapshot, needs: frozenset[Need]) -> Snapshot:
         """The snapshot with the evidence that the judge asked for."""
+        snapshot = _own_pods(snapshot)
         if Need.PROBE in needs:
             snapshot = replace(snapshot, probes=_probe(client, self.platform, snapshot))
         if Need.LOG in needs:
@@ -96,6 +98,13 @@ class Rollout:
                 for finding in (snapshot.log if isinstance(snapshot.log, tuple) else ())
             ],
         }
+
+
+def _own_pods(snapshot: Snapshot) -> Snapshot:
+    """The snapshot without Pods that only look like the registry's (a selector cannot tell who made them)."""
+    if not isinstance(snapshot.pods, tuple) or not isinstance(snapshot.deployment, Mapping):
+        return snapshot
+    return replace(snapshot, pods=own(snapshot.pods, snapshot.deployment))
 
 
 @dataclass(frozen=True)

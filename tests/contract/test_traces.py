@@ -17,6 +17,7 @@ import yaml
 from tests.cluster import Cluster
 
 from . import recording
+from .conftest import REPORTS
 from .recording import Comparison
 from .replay import RECORDED_ADDRESSES, SCALE, Stage
 
@@ -25,23 +26,26 @@ pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 DEVIATIONS = Path(__file__).with_name("deviations.yaml")
 
 
+@dataclass(frozen=True)
+class Deviation:
+    """One entry of ``deviations.yaml``: tracks of an object that may differ from one recording, and why."""
+
+    trace: str
+    object: str
+    tracks: tuple[str, ...]
+    reason: str
+
+
 @dataclass
 class Ledger:
     """What was compared so far, and which deviations were needed."""
 
-    allowed: list[dict[str, str]]
+    allowed: list[Deviation]
     results: dict[str, Comparison] = field(default_factory=dict)
-    used: set[int] = field(default_factory=set)
 
-    def excuse(self, trace: str, kind: str, track: str) -> bool:
-        """Whether a difference is allowed; notes that the entry was needed."""
-        found = [
-            number
-            for number, entry in enumerate(self.allowed)
-            if entry["trace"] == trace and entry["object"] == kind and entry["track"] == track
-        ]
-        self.used.update(found)
-        return bool(found)
+    def excused(self, trace: str) -> set[tuple[str, str]]:
+        """Objects and tracks of a recording that may differ."""
+        return {(entry.object, track) for entry in self.allowed if entry.trace == trace for track in entry.tracks}
 
     def table(self) -> str:
         """Recording, values compared, deviations."""
@@ -54,14 +58,11 @@ class Ledger:
 
 
 @pytest.fixture(scope="module")
-def ledger(request: pytest.FixtureRequest) -> Iterator[Ledger]:
+def ledger(request: pytest.FixtureRequest) -> Ledger:
     entries = yaml.safe_load(DEVIATIONS.read_text(encoding="utf-8"))["deviations"]
-    result = Ledger(entries)
-    yield result
-    terminal = request.config.pluginmanager.get_plugin("terminalreporter")
-    if terminal is not None:
-        terminal.write_line("")
-        terminal.write_line(result.table())
+    result = Ledger([Deviation(**{**entry, "tracks": tuple(entry["tracks"])}) for entry in entries])
+    request.config.stash[REPORTS]["Recordings of the operator against the simulator"] = result.table
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -75,21 +76,27 @@ def stage() -> Iterator[Stage]:
 @pytest.mark.parametrize("name", recording.names())
 def test_trace(name: str, stage: Stage, ledger: Ledger) -> None:
     scenario = recording.load(name)
-    seen = stage.replay(scenario)
-    result = recording.compare(scenario, seen, RECORDED_ADDRESSES, stage.addresses)
+    excused = ledger.excused(name)
+    # A recording that ends with an action shows that nothing noticed it before the next retry. When that retry happens
+    # to fall into the moment that is compared, the scenario is played again; an operator that does notice fails always.
+    attempts = 3 if scenario.lines[-1].kind == "Action" else 1
+    for _ in range(attempts):
+        seen = stage.replay(scenario, excused)
+        result = recording.compare(scenario, seen, RECORDED_ADDRESSES, stage.addresses)
+        if not result.differences:
+            break
     ledger.results[name] = result
-    wrong = [item for item in result.differences if not ledger.excuse(name, item.kind, item.track)]
+    wrong = [item for item in result.differences if (item.kind, item.track) not in excused]
     assert not wrong, "\n".join(str(item) for item in wrong)
 
 
 def test_every_deviation_is_needed_and_has_a_reason(ledger: Ledger) -> None:
     for entry in ledger.allowed:
-        assert set(entry) == {"trace", "object", "track", "reason"}, entry
-        assert entry["trace"] in recording.names(), entry
-        assert len(entry["reason"]) > 20, entry
-    idle = [
-        entry
-        for number, entry in enumerate(ledger.allowed)
-        if number not in ledger.used and entry["trace"] in ledger.results
-    ]
-    assert not idle, f"listed in {DEVIATIONS.name}, but the simulator agrees with the recording: {idle}"
+        assert entry.trace in recording.names(), entry
+        assert entry.object in recording.OBJECTS, entry
+        assert len(entry.reason) > 20, entry
+    idle = {
+        name: ledger.excused(name) - {(item.kind, item.track) for item in result.differences}
+        for name, result in ledger.results.items()
+    }
+    assert not any(idle.values()), f"listed in {DEVIATIONS.name}, but the simulator agrees with the recording: {idle}"

@@ -330,6 +330,17 @@ def test_a_full_disk_is_called_that(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         build.ensure_built(lambda text, last: None)
 
 
+def test_programs_that_nobody_uses_any_more_are_removed(tmp_path: Path) -> None:
+    ages = {"current": 400, "fresh": 1, "old": 8}  # days
+    for name, days in ages.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "lab").touch()
+        then = time.time() - days * 86400
+        os.utime(tmp_path / name / "lab", (then, then))
+    build._forget_old(tmp_path / "current")
+    assert {path.name for path in tmp_path.iterdir()} == {"current", "fresh"}
+
+
 def test_go_that_is_too_old_is_not_used() -> None:
     assert build.go_version("go1.25.9") < build.required_go() <= build.go_version("go1.26.0")
     assert build.go_version("devel") < build.required_go()

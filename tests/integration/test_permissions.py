@@ -82,7 +82,8 @@ def test_the_documented_roles_are_enough_for_a_claim(lab: Lab, limited: str) -> 
     )
     assert not result.get("failed"), result["msg"]
     assert result["verification"]["verdict"] == "done"
-    assert not result.get("warnings")
+    # A part that may not be read is passed over with a warning in these words.
+    assert not [text for text in result.get("warnings", []) if "Could not" in text or "not probed" in text]
 
 
 def test_the_documented_roles_are_enough_for_a_bucket_with_its_own_ca(lab: Lab, limited: str) -> None:

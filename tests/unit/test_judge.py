@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.alauda.image_registry.plugins.module_utils import _judge
+from ansible_collections.alauda.image_registry.plugins.module_utils._facts import own
 from ansible_collections.alauda.image_registry.plugins.module_utils._judge import judge
 from ansible_collections.alauda.image_registry.plugins.module_utils._model import (
     Answer,
@@ -785,3 +786,54 @@ def test_no_object_however_damaged_breaks_the_judge(live: Object, shape: Object,
     for goal in (GOAL, AUTO, Goal(spec={"managementState": None}, min_generation=0)):
         verdict, _after, _history = watch(snapshot, 1.0, goal)
         assert isinstance(verdict, (Done, Waiting, Failed))
+
+
+# -- what may or may not follow ----------------------------------------------------------------------------------------
+
+
+def test_a_deployment_made_anew_is_newer_than_any_generation_of_the_old_one() -> None:
+    """Somebody deleted it during the wait: the operator's new one begins at generation 1 again."""
+    anew = changed(changed(deployment(), "metadata.generation", 1), "metadata.uid", "two")
+    anew = changed(anew, "status.observedGeneration", 1)
+    goal = replace(GOAL, deployment_generation_over=28, deployment_uid="one")
+    assert isinstance(judge(goal, replace(AT_REST, deployment=anew), History())[0], Done)
+    same = changed(anew, "metadata.uid", "one")
+    assert "renewed" in waiting(replace(AT_REST, deployment=same), goal=goal)
+
+
+def test_a_bundle_the_pods_may_already_have_is_not_waited_for_without_end() -> None:
+    """A wrong CA was refused and is repaired: what runs never changed, so nothing is renewed; that is told."""
+    goal = replace(GOAL, deployment_generation_over=28, renewal_may_not_come=True)
+    verdict, after, _history = watch(AT_REST, 30.0, goal)
+    assert isinstance(verdict, Done)
+    assert after >= _judge.NO_RENEWAL
+    assert any("did not renew" in text for text in verdict.warnings)
+    strict = replace(goal, renewal_may_not_come=False)
+    assert "renewed" in waiting(AT_REST, goal=strict)
+
+
+def test_an_operator_that_refuses_the_bundle_is_believed_first() -> None:
+    """Its error ends the run long before a renewal is given up."""
+    refusing = with_conditions(config(), said("Progressing", "True", "Error", "Unable to apply resources: x509"))
+    goal = replace(GOAL, deployment_generation_over=28, renewal_may_not_come=True)
+    verdict, history = judge(goal, AT_REST, History())
+    later = replace(AT_REST, at=1.0, config=refusing)
+    verdict, after, _history = watch(later, 30.0, goal, history)
+    assert isinstance(verdict, Failed)
+    assert after <= _judge.OPERATOR_ERROR + 0.5
+
+
+def test_pods_of_somebody_else_prove_nothing() -> None:
+    """Same labels, another maker: neither old nor new Pods of the registry."""
+
+    def made_by(which: Object, owner: str) -> Object:
+        references = [{"kind": "ReplicaSet", "name": owner, "controller": True}]
+        return {**which, "metadata": {**which["metadata"], "ownerReferences": references}}
+
+    ours = made_by(pod("ours"), "image-registry-new")
+    others = (
+        pod("bare", created="2026-11-22T11:00:00Z"),
+        made_by(pod("alien", "new"), "alien-new"),
+        made_by(pod("copy", "new"), "image-registry-copy-new"),
+    )
+    assert own((ours, *others), deployment()) == (ours,)

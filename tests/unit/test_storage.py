@@ -407,3 +407,141 @@ def test_an_operator_that_missed_the_claim_is_nudged() -> None:
     assert write.body == {"metadata": {"annotations": {_storage.NUDGE: "image-registry@12"}}}
     live["status"]["conditions"] = []
     assert decide(params(backend="pvc"), config=live, claim=claim("ReadWriteMany")).writes == ()
+
+
+# -- what runs is what was asked ---------------------------------------------------------------------------------------
+
+LIVE = {
+    "managementState": "Unmanaged",
+    "s3": {"bucket": "images", "region": "us-east-1", "regionEndpoint": S3["region_endpoint"]},
+}
+INI = f"[default]\naws_access_key_id = {CREDENTIALS['REGISTRY_STORAGE_S3_ACCESSKEY']}\naws_secret_access_key = "
+RUNNING = {"credentials": INI + CREDENTIALS["REGISTRY_STORAGE_S3_SECRETKEY"] + "\n"}
+
+
+def keys(access: str, other: str) -> dict[str, Any]:
+    """An S3 task with these credentials."""
+    return params(backend="s3", s3={**S3, "access_key": access, "secret_key": other})
+
+
+@pytest.mark.parametrize(
+    ("access", "other", "rolls"),
+    [
+        ("AKIDEXAMPLE", "wJalrXUtnFEMI", False),
+        ("AKIDEXAMPLE", "wJalrXUtnFEM", True),
+        ("AKIDEXAMPL", "wJalrXUtnFEMI", True),
+        ("wJalrXUtnFEMI", "AKIDEXAMPLE", True),
+    ],
+    ids=["the ones that run", "last letter lost", "last letter of the other lost", "changed places"],
+)
+def test_other_credentials_need_another_rollout(access: str, other: str, rolls: bool) -> None:
+    """Compared as a whole and each in its place; the user Secret is gone or says something else."""
+    for stored in (None, secret({"REGISTRY_STORAGE_S3_ACCESSKEY": "old", "REGISTRY_STORAGE_S3_SECRETKEY": "old"})):
+        plan = decide(keys(access, other), config=config(LIVE), secret=stored, generated=secret(RUNNING))
+        assert (plan.goal.deployment_generation_over == 7) is rolls
+
+
+def test_the_generated_secret_is_read_when_the_user_secret_is_gone() -> None:
+    """Else a rollout that never comes would be waited for."""
+    want = _storage.intent(keys("AKIDEXAMPLE", "wJalrXUtnFEMI"), ALAUDA)
+    seen: dict[str, Reading] = {"config": config({"emptyDir": {}}), "deployments": (OPERATOR, REGISTRY), "secret": None}
+    assert [ref.label for ref in _storage.needs(want, seen)] == ["generated"]
+
+
+def stamped(item: dict[str, Any], time: str, **status: str) -> dict[str, Any]:
+    """The object, written at that time."""
+    fields = [{"time": time}, *({"time": at, "subresource": name} for name, at in status.items())]
+    return {**item, "metadata": {**item.get("metadata", {}), "managedFields": fields}}
+
+
+@pytest.mark.parametrize("given", [keys("AKIDEXAMPLE", "wJalrXUtnFEMI"), params(backend="s3", s3=S3)])
+@pytest.mark.parametrize(
+    ("written", "generated", "rolls"),
+    [
+        ("2026-01-01T00:00:09Z", secret(RUNNING), False),
+        ("2026-01-01T00:00:09Z", secret({"credentials": INI + "old"}), True),
+        ("2026-01-01T00:00:01Z", None, False),
+    ],
+    ids=["newer, the same", "newer, something else runs", "older than the Deployment"],
+)
+def test_a_secret_that_never_reached_the_pods_is_noticed(
+    given: dict[str, Any], written: str, generated: Any, rolls: bool
+) -> None:
+    """Written while the operator stood still: nothing is left to write, and the old credentials still run."""
+    registry = stamped(REGISTRY, "2026-01-01T00:00:05Z", status="2026-01-01T00:00:30Z")
+    seen: dict[str, Reading] = {
+        "config": config(LIVE),
+        "deployments": (OPERATOR, registry),
+        "secret": stamped(secret(CREDENTIALS), written),
+    }
+    want = _storage.intent(given, ALAUDA)
+    asked = [ref.label for ref in _storage.needs(want, seen)]
+    assert asked == ([] if generated is None else ["generated"])
+    if generated is not None:
+        seen["generated"] = generated
+    plan = _storage.plan(want, seen)
+    assert plan.writes == ()
+    assert (plan.goal.deployment_generation_over == 7) is rolls
+
+
+OTHER_PEM = PEM.replace("AAEC", "BBEC")
+
+
+@pytest.mark.parametrize(
+    ("bundles", "rolls"),
+    [
+        ({"data": {"storage-ca-bundle.pem": PEM}}, False),
+        ({"data": {"storage-ca-bundle.pem": OTHER_PEM}}, True),
+        (None, True),
+    ],
+)
+def test_another_ca_needs_another_rollout(bundles: Any, rolls: bool) -> None:
+    """Pods read the bundle when they start; until then the operator's answer is about the CA before."""
+    given = params(backend="s3", s3={**S3, "trusted_ca": {"name": "s3-ca", "pem": PEM}})
+    want = _storage.intent(given, ALAUDA)
+    seen: dict[str, Reading] = {
+        "config": config(LIVE),
+        "deployments": (OPERATOR, REGISTRY),
+        "secret": secret(CREDENTIALS),
+        "ca": {"data": {"ca-bundle.crt": OTHER_PEM}},
+    }
+    assert [ref.label for ref in _storage.needs(want, seen)] == ["bundles"]
+    plan = _storage.plan(want, {**seen, "bundles": bundles})
+    assert (plan.goal.deployment_generation_over == 7) is rolls
+
+
+def test_line_ends_of_another_system_are_no_other_ca() -> None:
+    """A PEM from a Windows share says the same, and is stored with plain line ends."""
+    given = params(backend="s3", s3={**S3, "trusted_ca": {"name": "s3-ca", "pem": PEM.replace("\n", "\r\n")}})
+    ca = {"data": {"ca-bundle.crt": PEM}}
+    plan = decide(given, secret=secret(CREDENTIALS), ca=ca)
+    assert [write.kind for write in plan.writes] == ["Config"]
+    made = decide(given, secret=secret(CREDENTIALS), ca=None)
+    assert made.writes[0].body["data"]["ca-bundle.crt"] == PEM
+
+
+@pytest.mark.parametrize(
+    ("given", "live", "expected"),
+    [
+        ({"backend": "emptydir"}, {"replicas": 0}, "the Config asks for 0"),
+        ({"backend": "emptydir", "resources": {"limits": {"cpu": "-1"}}}, {}, "below zero"),
+        ({"backend": "s3", "s3": {**S3, "access_key": "a\ud800", "secret_key": "b"}}, {}, "no Unicode text"),
+        ({"backend": "s3", "s3": {**S3, "region": "us-east-1\n"}}, {}, "s3.region"),
+        ({"backend": "s3", "s3": {**S3, "bucket": "b\0"}}, {}, "s3.bucket"),
+        ({"backend": "s3", "s3": {**S3, "credentials_secret": "../x"}}, {}, "s3.credentials_secret"),
+        ({"backend": "swift", "swift": {"container": ""}}, {}, "swift.container: is empty"),
+        (
+            {
+                "backend": "s3",
+                "s3": {**S3, "trusted_ca": {"name": "x", "pem": f"{PEM}-----BEGIN PRIVATE KEY-----\nx\n"}},
+            },
+            {},
+            "private key",
+        ),
+    ],
+)
+def test_refused_before_it_can_harm(given: dict[str, Any], live: dict[str, Any], expected: str) -> None:
+    """Values that would be stored and could only fail later, or would show a secret."""
+    plan = decide(params(**given), config=config({"emptyDir": {}}, **live), secret=None)
+    assert any(expected in text for text in plan.findings), plan.findings
+    assert plan.writes == ()

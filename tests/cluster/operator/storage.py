@@ -533,6 +533,9 @@ def sync_storage(config: Json, conditions: Conditions, world: World) -> Driver:
             raise PermanentError("StorageNotConfigured", "storage backend not configured")
         if driver.changed() or not driver.exists():
             driver.create()
+        # A state that was taken away while the backend stayed the same.
+        owned = config["status"].get("storageManaged")
+        config["spec"]["storage"].setdefault("managementState", "Managed" if owned else "Unmanaged")
         return driver
     except PermanentError:
         raise

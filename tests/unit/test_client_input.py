@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Connection options that cannot work end as a sentence: no traceback, and no credential in the text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.alauda.image_registry.plugins.module_utils._client import (
+    Client,
+    ClientError,
+    configuration,
+    kubeconfig_secrets,
+)
+
+HOST = {"host": "http://127.0.0.1:1"}
+
+
+@pytest.mark.parametrize("break_", ["\n", "\r\n", " \n"])
+def test_a_token_read_with_its_line_break_is_a_token(break_: str) -> None:
+    """A token from `cat` or a slurped file ends with a line break, which no header may hold."""
+    settings, _headers = configuration({**HOST, "api_key": f"a-token{break_}"}, {})
+    assert settings.api_key == {"authorization": "Bearer a-token"}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"api_key": "to\nken-never-shown"}, {"api_key": "x", "impersonate_user": "never-shown\nb"}, {"api_key": "\u20ac"}],
+    ids=["token", "user", "no latin-1"],
+)
+def test_a_value_no_header_can_hold_is_named_and_not_shown(given: dict[str, Any]) -> None:
+    """http.client's own error quotes the header, token included."""
+    client = Client({**HOST, **given})
+    with pytest.raises(ClientError) as caught:
+        client.raw("GET", "/version")
+    assert "header" in str(caught.value)
+    assert "never-shown" not in str(caught.value)
+    with pytest.raises(ClientError) as caught:
+        client.watch("/api/v1/pods", "1")
+    assert "never-shown" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["api.example.com:6443", "api.example.com", "ftp://api.example.com"])
+def test_a_host_without_scheme_is_refused_at_once(host: str) -> None:
+    """It would be asked in plain HTTP, token included, again and again."""
+    with pytest.raises(ClientError, match="host"):
+        configuration({"host": host, "api_key": "x"}, {})
+
+
+@pytest.mark.parametrize("users", [5, "text", [5], [{"user": 5}], {"user": {}}, None])
+def test_a_kubeconfig_of_any_shape_is_searched_for_secrets(users: Any) -> None:
+    """What is wrong with it is said when it is loaded."""
+    assert list(kubeconfig_secrets({"kubeconfig": {"users": users}})) == []
+
+
+def test_every_credential_of_a_kubeconfig_is_masked() -> None:
+    """Tokens of login plugins and the environment of exec plugins as well."""
+    user = {
+        "token": "t1",
+        "auth-provider": {"name": "oidc", "config": {"id-token": "t2", "refresh-token": "t3", "client-secret": "t4"}},
+        "exec": {"command": "login", "env": [{"name": "PASSWORD", "value": "t5"}]},
+    }
+    assert set(kubeconfig_secrets({"kubeconfig": {"users": [{"name": "u", "user": user}]}})) == {
+        "t1",
+        "t2",
+        "t3",
+        "t4",
+        "t5",
+    }
