@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test venv lock lint unit house contract integration molecule binary cluster-up cluster-down cluster-status docs roles format clean
+.PHONY: help bench demo test venv lock lint unit house contract integration molecule binary cluster-up cluster-down cluster-status docs roles format clean
 
 RUN := .venv/bin/python tests/house/steps.py
 CLUSTER := .venv/bin/python -m tests.cluster
@@ -51,6 +51,8 @@ roles: venv ## roles' specs, defaults and README tables from the modules' docume
 
 format: venv ## formats Python sources
 	@.venv/bin/ruff check --fix --quiet . ; .venv/bin/ruff format .
+bench: venv ## how fast it is, in ratios measured in one run (minutes; a calm machine is worth it)
+	@.venv/bin/python -m tests.bench
 docs: venv ## module and role reference into .cache/docs
 	@requirements/docs.sh
 clean: ## removes what was made here (the built cluster program stays in the user's cache)
