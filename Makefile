@@ -52,7 +52,7 @@ roles: venv ## roles' specs, defaults and README tables from the modules' docume
 format: venv ## formats Python sources
 	@.venv/bin/ruff check --fix --quiet . ; .venv/bin/ruff format .
 bench: venv ## how fast it is, in ratios measured in one run (minutes; a calm machine is worth it)
-	@.venv/bin/python -m tests.bench
+	@PYTHONPATH=$(CURDIR):$(CURDIR)/tests/collections .venv/bin/python -m tests.bench
 docs: venv ## module and role reference into .cache/docs
 	@requirements/docs.sh
 clean: ## removes what was made here (the built cluster program stays in the user's cache)

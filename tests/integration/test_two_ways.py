@@ -98,24 +98,35 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
+def _python313() -> Path | None:
+    """A Python 3.13 that starts: from PATH, or one that pyenv keeps without having it on PATH."""
+    kept = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    candidates = [shutil.which("python3.13"), *sorted(kept.glob("3.13*/bin/python3.13"))]
+    for candidate in candidates:
+        if candidate is None:
+            continue
+        tried = subprocess.run([str(candidate), "-c", "import venv"], capture_output=True, check=False)
+        if tried.returncode == 0:
+            return Path(candidate)
+    return None
+
+
 def _newer() -> Path:
     """ansible-playbook of an environment with Python 3.13, made from the same lock; skips with the reason."""
-    uv = shutil.which("uv") or str(ROOT / ".cache" / "uv" / "bin" / "uv")
-    if not Path(uv).exists():
-        pytest.skip("skipped on the newer ansible-core: uv is not there to look for a Python 3.13")
-    found = subprocess.run(
-        [uv, "python", "find", "--no-python-downloads", "3.13"], capture_output=True, text=True, check=False
-    )
-    if found.returncode != 0:
+    python = _python313()
+    if python is None:
         pytest.skip("skipped on the newer ansible-core: there is no Python 3.13 on this machine")
+    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if uv is None:
+        pytest.skip("skipped on the newer ansible-core: uv is not there to install it")
     folder = ROOT / ".cache" / "python3.13"
     if not (folder / "bin" / "ansible-playbook").exists():
-        constraints = str(ROOT / "requirements" / "dev.txt")
+        lock = str(ROOT / "requirements" / "dev.txt")
         for command in (
-            [uv, "venv", "--quiet", "--clear", "--python", found.stdout.strip(), str(folder)],
-            [uv, "pip", "install", "--quiet", "--python", str(folder), "-c", constraints, "ansible-core", "kubernetes"],
+            [uv, "venv", "--quiet", "--clear", "--python", str(python), str(folder)],
+            [uv, "pip", "install", "--quiet", "--python", str(folder), "-c", lock, "ansible-core", "kubernetes"],
         ):
-            subprocess.run(command, check=True, env={**os.environ, "UV_PYTHON_DOWNLOADS": "never"})
+            subprocess.run(command, check=True)
     return folder / "bin" / "ansible-playbook"
 
 
