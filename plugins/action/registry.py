@@ -18,7 +18,6 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
-from types import SimpleNamespace
 from typing import Any
 
 from ansible.module_utils import basic
@@ -29,6 +28,8 @@ from ansible.utils.display import Display
 from ansible_collections.alauda.image_registry.plugins.module_utils import _client, _run
 
 try:
+    # Its fields grow with ansible-core, each with a default that means "an ordinary module".
+    from ansible.executor.module_common import _BuiltModule
     from ansible.module_utils.common.json import Direction, get_module_encoder
 except ImportError:  # ansible-core before 2.19
     get_module_encoder = None
@@ -118,7 +119,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if self._here:
             return super()._configure_module(module_name, module_args, task_vars)
         self._arguments = module_args
-        built = SimpleNamespace(
+        built = _BuiltModule(
             module_style="new", shebang=f"#!{sys.executable}", b_module_data=b"", serialization_profile=PROFILE
         )
         return built, importlib.import_module(_module(module_name)).__file__
