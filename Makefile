@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help bench demo test venv lock lint unit house contract integration molecule binary cluster-up cluster-down cluster-status docs roles format clean
+.PHONY: help bench demo test venv lock lint unit house contract integration molecule binary bench-limits cluster-up cluster-down cluster-status docs roles format clean
 
 RUN := .venv/bin/python tests/house/steps.py
 CLUSTER := .venv/bin/python -m tests.cluster
@@ -33,6 +33,9 @@ molecule: venv ## role and playbooks on the embedded cluster
 	@$(RUN) molecule
 binary: venv ## the embedded cluster's program (built once, minutes)
 	@$(RUN) binary
+
+bench-limits: venv ## figures of image_limits over 1,000 namespaces
+	@.venv/bin/python -m tests.bench.limits
 
 cluster-up: venv ## an embedded cluster to play with (NAME=dev), prints its kubeconfig
 	@$(CLUSTER) up --name $(NAME)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """`make demo`: the product at work on a real Kubernetes control plane, and proof that it does what it says.
 
-Starts the embedded cluster, runs the three storage playbooks with a push and a pull in between, runs each again
-(nothing may change), sends two requests that must be refused with their reasons, stops the cluster.
+Starts the embedded cluster, runs the playbook of each recipe (storage with a push and a pull in between), runs each
+again (nothing may change), then everything from one file of variables; sends requests that must be refused with their
+reasons; stops the cluster.
 Exit status: 0 everything was as promised, 1 something was not (it says what), 130 interrupted.
 """
 
@@ -24,6 +25,7 @@ from typing import Any, NoReturn
 
 from tests.cluster import Cluster, ClusterError
 from tests.cluster.cluster import ScreenSteps
+from tests.cluster.s3 import Bucket
 from tests.demo import image
 
 NAMESPACE = "image-registry-system"
@@ -34,6 +36,12 @@ RECAP = re.compile(r"^localhost\s*:.*\bchanged=(\d+)\s.*\bfailed=(\d+)", re.MULT
 EXCERPT = re.compile(r"^(Origin: |\d+ |\s*\^ column \d+)")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 PLAYBOOK_TIMEOUT = 600.0  # seconds
+CONNECTIONS = tuple(
+    f"{role}_kubeconfig"
+    for role in ("registry", "registry_storage", "registry_pullsecret", "image_limits", "image_pruner")
+)
+PRUNER = "imagepruners.imageregistry.operator.alauda.io/cluster"
+TEAMS = ["team-a", "team-b"]
 
 
 class NotAsPromised(Exception):
@@ -85,13 +93,10 @@ class Demo:
         """Runs a playbook of the collection with its output on the screen; returns (status, changed tasks, output)."""
         extra = self._folder / "variables.json"
         extra.touch(mode=0o600)
-        extra.write_text(
-            json.dumps({"registry_storage_kubeconfig": self._cluster.kubeconfig, **variables}, default=str)
-        )
+        extra.write_text(json.dumps({**dict.fromkeys(CONNECTIONS, self._cluster.kubeconfig), **variables}, default=str))
         command = ["ansible-playbook", f"alauda.image_registry.{name}", "-e", f"@{extra}"]
-        shown = {key: "…" if "key" in key else value for key, value in variables.items()}
-        for key, value in shown.items():
-            self._screen.line(f"{key}: {value}")
+        for key, value in variables.items():
+            self._screen.line(f"{key}: {_without_keys(key, value)}")
         self._screen.line(
             f"$ ansible-playbook alauda.image_registry.{name}" + (" -e @variables.yml" if variables else "")
         )
@@ -133,16 +138,27 @@ class Demo:
         for line in self._cluster.kubectl(*arguments).splitlines():
             self._screen.line(f"  {line}")
 
-    def configured(self, name: str, variables: Mapping[str, Any]) -> None:
-        """Runs a playbook that must change something, moves an image, runs it again: nothing may change."""
+    def configured(self, name: str, variables: Mapping[str, Any], *, image_moves: bool = True) -> None:
+        """Runs a playbook that must change something, moves an image, runs it again: nothing may change.
+
+        image_moves: whether an image is pushed and pulled in between; not every recipe is about storage.
+        """
         status, changed, _ = self._playbook(name, variables)
         if status or not changed:
             raise NotAsPromised(f"{name} should have changed the registry: exit status {status}, changed={changed}")
-        self.push_and_pull()
+        if image_moves:
+            self.push_and_pull()
         status, changed, _ = self._playbook(name, variables)
         if status or changed:
             raise NotAsPromised(f"{name} a second time should change nothing: exit status {status}, changed={changed}")
         self._screen.proven("second run: changed=0")
+
+    def verified(self, variables: Mapping[str, Any]) -> None:
+        """The playbook verify agrees, and changes nothing."""
+        status, changed, _ = self._playbook("verify", variables)
+        if status or changed:
+            raise NotAsPromised(f"verify should have nothing to say: exit status {status}, changed={changed}")
+        self._screen.proven("verified; nothing was written")
 
     def push_and_pull(self) -> None:
         """An image in and out again, with crane."""
@@ -153,7 +169,7 @@ class Demo:
 
     def refused(self, name: str, variables: Mapping[str, Any], *reasons: str, writes: bool = False) -> None:
         """Runs a playbook that must fail and name every one of `reasons`; unless `writes`, nothing may be written."""
-        before = self._cluster.config_generation()
+        before = self._stored()
         status, _, text = self._playbook(name, variables)
         if status == 0:
             raise NotAsPromised(f"{name} accepted a request that cannot work")
@@ -161,9 +177,17 @@ class Demo:
         missing = [reason for reason in reasons if reason.lower() not in said]
         if missing:
             raise NotAsPromised(f"{name} failed without naming {', '.join(missing)}")
-        if not writes and self._cluster.config_generation() != before:
-            raise NotAsPromised(f"{name} was refused, yet Config/cluster was written")
+        if not writes and self._stored() != before:
+            raise NotAsPromised(f"{name} was refused, yet something was written")
         self._screen.proven("refused, with its reason" + ("" if writes else "; nothing was written"))
+
+    def _stored(self) -> str:
+        """What stands in the cluster, of all that the collection writes: a text that changes with every write."""
+        kinds = (
+            f"{CONFIG.partition('/')[0]},{PRUNER.partition('/')[0]},resourcequotas,limitranges,persistentvolumeclaims"
+        )
+        form = "jsonpath={range .items[*]}{.kind}/{.metadata.namespace}/{.metadata.name} {.spec}|{end}"
+        return self._cluster.kubectl("get", kinds, "--all-namespaces", "-o", form)
 
     def run(self) -> None:
         """All chapters in order. Raises NotAsPromised, ImageError, ClusterError."""
@@ -208,6 +232,74 @@ class Demo:
 
         chapter("Persistent storage (S3), with the right key")
         self.configured("storage_s3", s3)
+
+        chapter("Managed pull secrets")
+        hosts = {"registry_pullsecret_additional_registry_hosts": ["registry.example.com"]}
+        self.configured("pullsecret", hosts, image_moves=False)
+
+        chapter("Limits on images of two namespaces")
+        for team in TEAMS:
+            self._kubectl("create", "namespace", team)
+        self.configured("limits", {"image_limits_namespaces": TEAMS}, image_moves=False)
+
+        chapter("Scheduled pruning; what to keep has been confirmed")
+        keep = {"image_pruner_keep_tag_revisions": 3, "image_pruner_keep_younger_than": "60m"}
+        self.configured("pruner", keep, image_moves=False)
+        self._kubectl("get", "cronjob", "image-pruner", "--namespace", NAMESPACE)
+
+        self._whole_page(bucket)
+
+    def _whole_page(self, bucket: Bucket) -> None:
+        """Everything again, other values, from one file of variables with the playbook for all parts."""
+        page: dict[str, Any] = {
+            "registry_storage": {
+                "backend": "s3",
+                "s3": {
+                    "bucket": bucket.name,
+                    "region": bucket.region,
+                    "region_endpoint": bucket.https_endpoint,
+                    "trusted_ca": {"name": "s3-ca", "pem": bucket.ca_pem},
+                    "access_key": bucket.access_key,
+                    "secret_key": bucket.secret_key,
+                },
+                "replicas": 1,
+                "disable_redirect": True,
+            },
+            "registry_pullsecret": {
+                "management_state": "Managed",
+                "additional_registry_hosts": ["registry.example.com", "mirror.example.com:8443"],
+                "ignored_namespaces": ["kube-public"],
+            },
+            "image_limits": [
+                {"namespaces": TEAMS, "quota": {"imagestreams": 20, "images": 300, "image_tags": 300}},
+                {"namespace_selector": "kubernetes.io/metadata.name=default", "image": {"storage": "512Mi"}},
+            ],
+            "image_pruner": {
+                "schedule": "30 1 * * *",
+                "suspend": False,
+                "keep_tag_revisions": 5,
+                "keep_younger_than": "72h",
+            },
+        }
+        chapter = self._screen.chapter
+        chapter("The whole page from one file, with a schedule that is none: the last part, and no part is written")
+        wrong = {**page, "image_pruner": {**page["image_pruner"], "schedule": "every night"}}
+        self.refused("configure", wrong, "image_pruner", "every night")
+
+        chapter("The whole page from one file")
+        self.configured("configure", page)
+
+        chapter("Does the cluster still look like the file? Then with a change by hand")
+        self.verified(page)
+        self._kubectl("patch", PRUNER, "--type=merge", "--patch", '{"spec": {"keepTagRevisions": 1}}')
+        self.refused("verify", page, "image_pruner", "differs", "keepTagRevisions")
+
+
+def _without_keys(name: str, value: Any) -> Any:
+    """A variable as it may be shown: no credential, at any depth."""
+    if isinstance(value, Mapping):
+        return {key: _without_keys(key, item) for key, item in value.items()}
+    return "…" if name.endswith(("_key", "pem")) else value
 
 
 def _ended(child: subprocess.Popen[str]) -> None:

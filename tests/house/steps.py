@@ -68,7 +68,12 @@ GROUPS: dict[str, tuple[Step, ...]] = {
     "integration": (BINARY, _pytest("integration", "tests/integration", "-v", "--durations=10", needs=_LAB)),
     "molecule": (
         BINARY,
-        Step("molecule", ("molecule", "test", "--all"), _LAB, tuple(f"molecule-{name}" for name in SCENARIOS)),
+        Step(
+            "molecule",
+            ("molecule", "test", "--all"),
+            _LAB,
+            tuple(f"molecule-{name.replace('_', '-')}" for name in SCENARIOS),
+        ),
     ),
 }
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.alauda.image_registry.plugins.module_utils import _bulk
 from ansible_collections.alauda.image_registry.plugins.module_utils._kube import namespaced
 from ansible_collections.alauda.image_registry.plugins.module_utils._platform import ALAUDA
 from tests.cluster.proxy import ApiProxy
@@ -263,3 +264,20 @@ def test_limits_in_check_mode_write_nothing(lab: Lab, proxy: ApiProxy) -> None:
     assert writes(proxy.requests) == []
     real = ok(lab.run("image_limits", namespaces=[team], **LIMITS))
     assert check["diff"] == real["diff"]
+
+
+def test_sixty_namespaces_cost_no_request_each(lab: Lab, proxy: ApiProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three lists in two pages each, as 1,000 namespaces take at the real size of a page."""
+    for _number in range(60):
+        namespace(lab, {"lab": "many"})
+    task: dict[str, Any] = {"namespace_selector": "lab=many", "wait_timeout": 60, **LIMITS}
+    first = ok(lab.run("image_limits", **task))
+    assert len(first["namespaces"]) == 60
+    assert ok(lab.run("image_limits", kubeconfig=str(proxy.kubeconfig), **task))["changed"] is False
+    assert len(proxy.requests) == 3
+    proxy.reset()
+    monkeypatch.setattr(_bulk, "PAGE", 31)
+    assert ok(lab.run("image_limits", kubeconfig=str(proxy.kubeconfig), **task))["changed"] is False
+    lists = [request for request in proxy.requests if request.method == "GET"]
+    assert len(lists) == len(proxy.requests) == 6
+    assert {request.query.get("limit") for request in lists} == {"31"}

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`make bench-limits`: image_limits over many namespaces of an embedded cluster, with figures. Asserts nothing.
+
+    python -m tests.bench.limits [--namespaces 1000]
+
+Every run is the module in a process of its own, as Ansible starts it; requests are counted at the wire in runs of their
+own, because the counting proxy costs time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.alauda.image_registry.plugins.module_utils._client import Client
+from tests.cluster import Cluster
+from tests.cluster.cluster import ScreenSteps
+from tests.cluster.proxy import ApiProxy
+
+ROOT = Path(__file__).resolve().parents[2]
+LABEL = "bench=limits"
+LIMITS: dict[str, Any] = {
+    "namespace_selector": LABEL,
+    "quota": {"imagestreams": 20, "images": 200, "image_tags": 200},
+    "image": {"storage": "1Gi"},
+    "image_stream": {"images": 100, "image_tags": 100},
+}
+SCRIPT = """
+import contextlib, io, json, resource, sys, time
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.alauda.image_registry.plugins.modules.image_limits import main
+started, output = time.monotonic(), io.StringIO()
+with patch_module_args(json.loads(sys.argv[1])), contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
+    main()
+result = json.loads(output.getvalue())
+print(json.dumps({
+    "failed": result.get("msg", "") if result.get("failed") else "",
+    "changed": result["changed"],
+    "seconds": time.monotonic() - started,
+    "verified": result.get("verification", {}).get("seconds", 0.0),
+    "mebibytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+}))
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the module. seconds: without Python's start. verified: of these, reading back and waiting."""
+
+    changed: bool
+    seconds: float
+    verified: float
+    mebibytes: float
+
+
+def run(kubeconfig: str, **options: Any) -> Run:
+    """Runs the module in a process of its own. Raises RuntimeError when it fails."""
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, json.dumps({"kubeconfig": kubeconfig, **LIMITS, **options})],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "tests" / "collections")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip())
+    values = json.loads(done.stdout)
+    failed = values.pop("failed")
+    if failed:
+        raise RuntimeError(failed)
+    return Run(**values)
+
+
+def _create(kubeconfig: str, count: int) -> None:
+    client = Client({"kubeconfig": kubeconfig})
+
+    def one(number: int) -> None:
+        metadata = {"name": f"bench-{number:05d}", "labels": dict([LABEL.split("=")])}
+        client.create("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+
+    with ThreadPoolExecutor(max_workers=12) as pool:
+        list(pool.map(one, range(count)))
+    client.close()
+
+
+def main() -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--namespaces", type=int, default=1000)
+    count = parser.parse_args().namespaces
+    with Cluster(f"bench-{os.getpid()}", s3=False, report=ScreenSteps(sys.stdout)) as cluster:
+        kubeconfig = str(cluster.kubeconfig)
+        cluster.kubectl("wait", "--for=create", "--timeout=60s", "configs.imageregistry.operator.alauda.io/cluster")
+        started = time.monotonic()
+        _create(kubeconfig, count)
+        print(
+            f"{count} namespaces made in {time.monotonic() - started:.1f} s; load {os.getloadavg()[0]:.1f}", flush=True
+        )
+        # Storing is what is measured; how long the quota controller takes to look at them is the cluster's affair.
+        first = run(kubeconfig, wait=False)
+        objects = 2 * count
+        print(
+            f"first apply:       {objects} objects in {first.seconds:.2f} s, {objects / first.seconds:.0f} objects/s, ",
+            end="",
+        )
+        print(f"{first.mebibytes:.0f} MiB", flush=True)
+        settled = run(kubeconfig)
+        print(
+            f"verified:          the quota controller had taken note after another {settled.verified:.2f} s", flush=True
+        )
+        again = run(kubeconfig)
+        with ApiProxy(kubeconfig) as proxy:
+            run(str(proxy.kubeconfig))
+            requests = len(proxy.requests)
+        print(f"nothing to change: {again.seconds:.2f} s, {requests} requests, {again.mebibytes:.0f} MiB, ", end="")
+        print(f"changed={again.changed}", flush=True)
+        one = run(kubeconfig, namespace_selector=None, namespaces=["bench-00000"])
+        print(f"one namespace:     {one.seconds:.2f} s, {one.mebibytes:.0f} MiB (what Python and its libraries need)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
