@@ -168,6 +168,7 @@ class _Case:
             return Waiting(f"Config is read from before the change (generation {self.generation})")
         troubles = list(self._troubles())
         self._remember_first_look()
+        self._remember_made()
         for trouble in troubles:
             if self.signs.now - self.signs.hold(trouble.sign) >= trouble.window:
                 return trouble.failure
@@ -316,6 +317,13 @@ class _Case:
         exists = condition(self.config, "StorageExists")
         words = (self.observed, self.progressing, exists)
         return hashlib.sha256(repr(words).encode()).hexdigest()[:16]
+
+    def _remember_made(self) -> None:
+        """The operator says only for a moment that a bucket is its own work; then that it exists."""
+        exists = condition(self.config, "StorageExists")
+        made = exists.true and exists.reason == "Creation Successful" and "bucket" in exists.message.lower()
+        if self.goal.backend == "s3" and self.fresh and made:
+            self.signs.keep("made")
 
     def _remember_first_look(self) -> None:
         if not self.signs.kept("begun"):
@@ -642,8 +650,7 @@ class _Case:
         certificates = condition(self.config, "ImageRegistryCertificatesControllerDegraded")
         if self.degraded.true and self.degraded.reason in _ELSEWHERE:
             warnings.append(f"{self.degraded.text}: {plain(self.degraded.message)}")
-        exists = condition(self.config, "StorageExists")
-        if self.goal.backend == "s3" and exists.reason == "Creation Successful" and self.signs.kept("moved"):
+        if self.signs.kept("made"):
             warnings.append(
                 f"{place(self.spec, 's3')} did not exist: the operator has created it, empty. Check the bucket's name "
                 "if there should have been images in it."

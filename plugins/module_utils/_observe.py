@@ -44,6 +44,7 @@ class Target:
     """A collection to follow. label: the field of Snapshot it fills. single: the selector names one object.
 
     metadata: only metadata is asked for, so that the content of Secrets never leaves the API server.
+    required: without it there is no verdict, so that a refusal (403) ends the wait.
     """
 
     label: str
@@ -52,6 +53,7 @@ class Target:
     label_selector: str = ""
     single: bool = True
     metadata: bool = False
+    required: bool = False
 
 
 class Watcher(Protocol):
@@ -180,6 +182,8 @@ def wait(
     sink: Sink = queue.SimpleQueue()
     follows: dict[str, Follow] = {}
     singles: set[str] = set()
+    required: set[str] = set()
+    refused: dict[str, ApiError] = {}
     outcome = Outcome(Waiting("starting"), first, 0.0)
     snapshot = first
     asked_at = -1e9
@@ -192,6 +196,8 @@ def wait(
                     follows[target.label].start()
                     if target.single:
                         singles.add(target.label)
+                    if target.required:
+                        required.add(target.label)
             snapshot = replace(snapshot, at=now)
             verdict, history = watcher.judge(snapshot, history)
             if isinstance(verdict, Waiting) and verdict.needs and now - asked_at >= EVIDENCE_SECONDS:
@@ -199,14 +205,23 @@ def wait(
                 asked_at = snapshot.at
                 verdict, history = watcher.judge(snapshot, history)
             elapsed = time.monotonic() - started
+            hidden = [error for label, error in refused.items() if label in required]
+            if hidden and isinstance(verdict, Waiting):
+                verdict = Failed(
+                    "Forbidden",
+                    hidden[0].message,
+                    f"Whether it takes effect cannot be observed: {hidden[0]}",
+                    "Allow list and watch on this resource to the account, or say wait: false.",
+                )
             _note(outcome, elapsed, verdict, progress)
             outcome.verdict, outcome.snapshot, outcome.seconds = verdict, snapshot, elapsed
-            if isinstance(verdict, (Done, Failed)):
+            # A verdict about a state that others have followed already is none.
+            if isinstance(verdict, (Done, Failed)) and (sink.empty() or elapsed >= timeout):
                 return outcome
             if elapsed >= timeout:
                 outcome.timed_out = True
                 return outcome
-            snapshot = _absorb(sink, singles, snapshot, min(TICK_SECONDS, timeout - elapsed))
+            snapshot = _absorb(sink, singles, refused, snapshot, min(TICK_SECONDS, timeout - elapsed))
     finally:
         for follow in follows.values():
             follow.stop()
@@ -225,8 +240,12 @@ def _note(outcome: Outcome, elapsed: float, verdict: Verdict, progress: Progress
         progress(elapsed, text)
 
 
-def _absorb(sink: Sink, singles: set[str], snapshot: Snapshot, seconds: float) -> Snapshot:
-    """The snapshot after the next event and all that have queued up behind it; unchanged after `seconds` without one.
+def _absorb(
+    sink: Sink, singles: set[str], refused: dict[str, ApiError], snapshot: Snapshot, seconds: float
+) -> Snapshot:
+    """The snapshot after the next event, or after all that have queued up of a collection; unchanged after `seconds`.
+
+    Each state of a single object is handed over by itself: what it says in passing may never be said again.
 
     What was probed before a Pod or the Deployment changed says nothing about what runs now, so it is dropped.
     """
@@ -240,8 +259,11 @@ def _absorb(sink: Sink, singles: set[str], snapshot: Snapshot, seconds: float) -
         value: Any = state
         if isinstance(state, ApiError):
             value = UNSEEN
+            refused[label] = state
         elif label in singles:
             value = state[0] if state else None
         if label in STALES_EVIDENCE and value != getattr(snapshot, label):
             snapshot = replace(snapshot, probes=UNSEEN, log=UNSEEN)
         snapshot = replace(snapshot, **{label: value})
+        if label in singles:
+            return snapshot

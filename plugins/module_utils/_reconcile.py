@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._client import ApiError, Client, ClientError
+from ansible_collections.alauda.image_registry.plugins.module_utils._explain import redact
 from ansible_collections.alauda.image_registry.plugins.module_utils._model import (
     JSON,
     UNSEEN,
@@ -163,7 +164,7 @@ def _prove(
     watcher = part.watcher(plan, generation)
     outcome = verify(client, watcher, part.first(seen, time.monotonic()), bool(plan.writes), options)
     if part.confirm and plan.writes and isinstance(outcome.verdict, Done):
-        outcome.verdict = _confirmed(client, platform, part, outcome.verdict)
+        outcome.verdict = _confirmed(client, platform, part, outcome.verdict, result.warnings)
     last = getattr(outcome.snapshot, part.main)
     shown: JSON = last if isinstance(last, Mapping) else {}
     if shown:
@@ -176,15 +177,15 @@ def _prove(
         result.failure = _failure_text(outcome, shown, result.changed, events)
 
 
-def _confirmed(client: Client, platform: Platform, part: Part, done: Done) -> Verdict:
-    """What works is still what was asked for: planning once more must find nothing to write."""
+def _confirmed(client: Client, platform: Platform, part: Part, done: Done, told: Sequence[str]) -> Verdict:
+    """What works is still what was asked for: planning once more must find nothing to write. told: known warnings."""
     try:
         again = part.plan(read(client, platform, part.needs))
     except (Refused, ApiError, ClientError) as error:
         return replace(done, warnings=(*done.warnings, f"Could not look again at what was written: {error}"))
     changed = [f"{write.kind}/{write.name}" for write in again.writes]
     if not changed and not again.findings:
-        return done
+        return replace(done, warnings=(*done.warnings, *(text for text in again.warnings if text not in told)))
     return Failed(
         "ChangedAgain",
         "; ".join([*again.findings, *(f"{name} differs from what was asked" for name in changed)]),
@@ -306,8 +307,10 @@ def _text(verdict: Verdict) -> str:
 
 
 def public(config: JSON) -> dict[str, Any]:
-    """The object without what is secret (spec.httpSecret) or only noise (managedFields)."""
+    """The object without what is secret (spec.httpSecret, a login in a proxy's URL) or only noise (managedFields)."""
     spec = {key: value for key, value in (config.get("spec") or {}).items() if key != "httpSecret"}
+    if isinstance(spec.get("proxy"), Mapping):
+        spec["proxy"] = {key: redact(str(value)) for key, value in spec["proxy"].items()}
     meta = config.get("metadata") or {}
     return {
         "apiVersion": config.get("apiVersion"),

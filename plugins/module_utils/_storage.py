@@ -171,6 +171,11 @@ def intent(params: JSON, platform: Platform) -> Intent:
             more, soft = _s3_problems(options)
             problems += more
             warnings += soft
+            if options.get("encrypt") is False and params["storage_management_state"] == "Managed":
+                problems.append(
+                    "s3.encrypt: false cannot stay with storage_management_state: Managed: the operator turns "
+                    "encryption on again in every bucket it manages. Leave one of the two out."
+                )
             if options.get("trusted_ca"):
                 storage[key]["trustedCA"] = {"name": options["trusted_ca"]["name"]}
         if backend == "azure" and options.get("network_access"):
@@ -700,6 +705,7 @@ def _existing_claim(
             f"asked: {wanted_class or 'none'}; left as it is."
         )
     growth = _growth(want, claim)
+    warnings += _capacity_warnings(want, claim) if growth == "same" else []
     has = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
     if growth == "shrink":
         warnings.append(
@@ -727,6 +733,25 @@ def _existing_claim(
             )
         )
     return modes, findings, warnings, writes
+
+
+def _capacity_warnings(want: Intent, claim: JSON) -> list[str]:
+    """The size that was asked for and granted on paper, while the volume still has less."""
+    capacity = ((claim.get("status") or {}).get("capacity") or {}).get("storage")
+    asked = want.options.get("size")
+    try:
+        if asked is None or capacity is None or parse_quantity(capacity) >= parse_quantity(asked):
+            return []
+    except ValueError:
+        return []
+    said = [
+        str(item.get("message") or item.get("type")) for item in (claim.get("status") or {}).get("conditions") or []
+    ]
+    text = (
+        f"PersistentVolumeClaim {want.options['claim']} has {capacity} still, {asked} is asked for: "
+        f"the volume has not grown yet{': ' + '; '.join(said) if said else ''}."
+    )
+    return [text]
 
 
 def _growth(want: Intent, claim: JSON) -> str:

@@ -48,11 +48,14 @@ class Rollout:
         """Config, Deployment, the claim, and the Pods as soon as the Deployment tells their labels."""
         platform = self.platform
         targets = [
-            Target("config", f"{platform.api}/configs", field_selector=f"metadata.name={platform.singleton}"),
+            Target(
+                "config", f"{platform.api}/configs", field_selector=f"metadata.name={platform.singleton}", required=True
+            ),
             Target(
                 "deployment",
                 namespaced(platform.namespace, "deployments", api="/apis/apps/v1"),
                 field_selector=f"metadata.name={platform.deployment}",
+                required=True,
             ),
         ]
         if self.claim:
@@ -118,11 +121,17 @@ class Pruning:
         """ImagePruner and CronJob."""
         platform = self.platform
         return [
-            Target("pruner", f"{platform.api}/imagepruners", field_selector=f"metadata.name={platform.singleton}"),
+            Target(
+                "pruner",
+                f"{platform.api}/imagepruners",
+                field_selector=f"metadata.name={platform.singleton}",
+                required=True,
+            ),
             Target(
                 "cronjob",
                 namespaced(platform.namespace, "cronjobs", api="/apis/batch/v1"),
                 field_selector=f"metadata.name={platform.cronjob}",
+                required=True,
             ),
         ]
 

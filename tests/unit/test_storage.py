@@ -528,6 +528,7 @@ def test_line_ends_of_another_system_are_no_other_ca() -> None:
         ({"backend": "s3", "s3": {**S3, "access_key": "a\ud800", "secret_key": "b"}}, {}, "no Unicode text"),
         ({"backend": "s3", "s3": {**S3, "region": "us-east-1\n"}}, {}, "s3.region"),
         ({"backend": "s3", "s3": {**S3, "bucket": "b\0"}}, {}, "s3.bucket"),
+        ({"backend": "s3", "storage_management_state": "Managed", "s3": {**S3, "encrypt": False}}, {}, "s3.encrypt"),
         ({"backend": "s3", "s3": {**S3, "credentials_secret": "../x"}}, {}, "s3.credentials_secret"),
         ({"backend": "swift", "swift": {"container": ""}}, {}, "swift.container: is empty"),
         (
@@ -545,3 +546,18 @@ def test_refused_before_it_can_harm(given: dict[str, Any], live: dict[str, Any],
     plan = decide(params(**given), config=config({"emptyDir": {}}, **live), secret=None)
     assert any(expected in text for text in plan.findings), plan.findings
     assert plan.writes == ()
+
+
+def test_a_volume_that_has_not_grown_yet_is_told() -> None:
+    """The request says 200Gi, the volume does not."""
+    grown = claim("ReadWriteMany", resources={"requests": {"storage": "200Gi"}})
+    grown["status"] = {
+        "phase": "Bound",
+        "capacity": {"storage": "100Gi"},
+        "conditions": [{"type": "FileSystemResizePending", "message": "Waiting for user to (re-)start a pod"}],
+    }
+    plan = decide(params(backend="pvc", pvc={"claim": "image-registry", "size": "200Gi"}), claim=grown)
+    assert any("has 100Gi still" in text and "(re-)start" in text for text in plan.warnings)
+    grown["status"]["capacity"]["storage"] = "200Gi"
+    plan = decide(params(backend="pvc", pvc={"claim": "image-registry", "size": "200Gi"}), claim=grown)
+    assert not any("still" in text for text in plan.warnings)

@@ -11,6 +11,7 @@ import base64
 import logging
 from collections.abc import Callable
 from copy import deepcopy
+from functools import cached_property
 from typing import Protocol
 
 from . import names
@@ -228,7 +229,9 @@ class S3Bucket(Driver):
 
     key, label = "s3", "S3"
 
+    @cached_property
     def _credentials(self) -> tuple[str, str]:
+        """Access and secret key, read once per sync: what goes into the Pods is what was tried."""
         user = self.world.secret(names.USER_SECRET)
         if user is not None:
             return _required(user, _ACCESS), _required(user, _SECRET)
@@ -241,7 +244,7 @@ class S3Bucket(Driver):
         return _required(minted, "aws_access_key_id"), _required(minted, "aws_secret_access_key")
 
     def _client(self) -> S3:
-        access_key, secret_key = self._credentials()
+        access_key, secret_key = self._credentials
         bundle = None
         name = self.spec["trustedCA"]["name"]
         if name:
@@ -405,7 +408,7 @@ class S3Bucket(Driver):
         return StorageParts(env, [volume], [mount])
 
     def secret_data(self) -> dict[str, str]:
-        access_key, secret_key = self._credentials()
+        access_key, secret_key = self._credentials
         text = f"[default]\naws_access_key_id = {access_key}\naws_secret_access_key = {secret_key}\n"
         return {"credentials": text}
 
