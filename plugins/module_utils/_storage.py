@@ -177,7 +177,8 @@ def intent(params: JSON, platform: Platform) -> Intent:
                     "encryption on again in every bucket it manages. Leave one of the two out."
                 )
             if options.get("trusted_ca"):
-                storage[key]["trustedCA"] = {"name": options["trusted_ca"]["name"]}
+                name = options["trusted_ca"]["name"]
+                storage[key]["trustedCA"] = {"name": name} if name else None
         if backend == "azure" and options.get("network_access"):
             storage[key]["networkAccess"] = _network_access(options["network_access"])
     spec: dict[str, Any] = {"managementState": params["management_state"], "storage": storage}
@@ -285,7 +286,7 @@ def _s3_problems(options: JSON) -> tuple[list[str], list[str]]:
         problems.append(
             f"s3.bucket: {bucket!r} is not a bucket name (no slash, no blanks; a folder cannot be given here)."
         )
-    if endpoint is not None and not re.match(r"^https?://[^\s/?#@]+/?$", endpoint):
+    if endpoint and not re.match(r"^https?://[^\s/?#@]+/?$", endpoint):
         why = "has no scheme" if "://" not in endpoint else "is not scheme://host[:port]"
         problems.append(f"s3.region_endpoint: {endpoint!r} {why}; write it as https://HOST[:PORT], without the bucket.")
     chunk = options.get("chunk_size_mib")
@@ -293,7 +294,8 @@ def _s3_problems(options: JSON) -> tuple[list[str], list[str]]:
         problems.append(f"s3.chunk_size_mib: {chunk} is outside 5..5120.")
     ca = options.get("trusted_ca")
     if ca:
-        if not _NAME.match(ca["name"]):
+        removed = ca["name"] == "" and ca.get("pem") is None
+        if not removed and not _NAME.match(ca["name"]):
             problems.append(f"s3.trusted_ca.name: {ca['name']!r} is not a name of a ConfigMap.")
         if "PRIVATE KEY-----" in (ca.get("pem") or ""):
             problems.append(

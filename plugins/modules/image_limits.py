@@ -151,8 +151,6 @@ verification:
       elements: dict
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.alauda.image_registry.plugins.module_utils._argspec import (
     AUTH,
     LIMITS,
@@ -161,6 +159,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._argspec imp
     merged,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._bulk import image_limits
+from ansible_collections.alauda.image_registry.plugins.module_utils._module import AnsibleModule
 from ansible_collections.alauda.image_registry.plugins.module_utils._run import run
 
 

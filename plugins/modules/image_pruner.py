@@ -155,8 +155,6 @@ verification:
       elements: dict
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.alauda.image_registry.plugins.module_utils._argspec import (
     AUTH,
     PLATFORM,
@@ -164,6 +162,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._argspec imp
     WAIT,
     merged,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._module import AnsibleModule
 from ansible_collections.alauda.image_registry.plugins.module_utils._run import pruner, run
 
 

@@ -77,15 +77,18 @@ options:
           want V(us-east-1).
         type: str
       region_endpoint:
-        description: URL of an S3-compatible service with its scheme and without the bucket, for example
-          V(https://s3.example.com).
+        description:
+          - URL of an S3-compatible service with its scheme and without the bucket, for example V(https://s3.example.com).
+          - Left as it is when not given. An empty text removes it, which means AWS itself.
         type: str
       trusted_ca:
-        description: CA of the endpoint. When set, the operator trusts only this bundle.
+        description:
+          - CA of the endpoint. When set, the operator trusts only this bundle.
+          - Left as it is when not given, also when the endpoint changes.
         type: dict
         suboptions:
           name:
-            description: ConfigMap with the key C(ca-bundle.crt) in the registry's namespace.
+            description: ConfigMap with the key C(ca-bundle.crt) in the registry's namespace. An empty text removes it.
             type: str
             required: true
           pem:
@@ -448,8 +451,6 @@ verification:
       elements: dict
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.alauda.image_registry.plugins.module_utils._argspec import (
     AUTH,
     PLATFORM,
@@ -458,6 +459,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._argspec imp
     WAIT,
     merged,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._module import AnsibleModule
 from ansible_collections.alauda.image_registry.plugins.module_utils._run import run, storage
 
 

@@ -561,3 +561,22 @@ def test_a_volume_that_has_not_grown_yet_is_told() -> None:
     grown["status"]["capacity"]["storage"] = "200Gi"
     plan = decide(params(backend="pvc", pvc={"claim": "image-registry", "size": "200Gi"}), claim=grown)
     assert not any("still" in text for text in plan.warnings)
+
+
+def test_an_endpoint_and_its_ca_can_be_removed() -> None:
+    """From a private S3 to the public one: what is not named stays, an empty text goes."""
+    bucket = {"bucket": "images", "region": "us-east-1"}
+    live = config(
+        {
+            "managementState": "Unmanaged",
+            "s3": {**bucket, "regionEndpoint": "https://s3", "trustedCA": {"name": "s3-ca"}},
+        }
+    )
+    options = {**bucket, "region_endpoint": "", "trusted_ca": {"name": ""}}
+    given = params(backend="s3", s3=options, on_backend_change="allow")
+    plan = decide(given, config=live, secret=secret(CREDENTIALS))
+    assert plan.findings == ()
+    (write,) = plan.writes
+    assert write.body == {"spec": {"storage": {"s3": {"regionEndpoint": None, "trustedCA": None}}}}
+    kept = decide(params(backend="s3", s3=bucket), config=live, secret=secret(CREDENTIALS))
+    assert kept.writes == ()
