@@ -159,7 +159,7 @@ def test_point_08_removed_deletes_managed_storage_and_keeps_user_storage(lab: La
         assert lab.config()["status"]["readyReplicas"] == 0
         assert gone() is not kept
     assert lab.find("CronJob", names.CRONJOB) is not None
-    assert lab.find("Deployment", names.API_SERVER) is None
+    lab.wait(lambda: lab.find("Deployment", names.API_SERVER) is None)
 
 
 def test_point_08_a_managed_bucket_is_emptied_and_its_name_blanked(lab: Lab) -> None:
@@ -191,7 +191,7 @@ def test_point_10_unset_management_state_means_removed_on_this_product(lab: Lab)
     lab.patch(managementState=None)
     lab.wait(lambda: lab.observed() and lab.condition("Available") == ("True", "Removed"))
     assert lab.find("Deployment", names.REGISTRY) is None
-    assert lab.find("Deployment", names.API_SERVER) is None
+    lab.wait(lambda: lab.find("Deployment", names.API_SERVER) is None)
     claim = lab.find("PersistentVolumeClaim", "data")
     assert claim is not None
     assert "deletionTimestamp" not in claim["metadata"]
