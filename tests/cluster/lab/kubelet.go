@@ -28,6 +28,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/record"
+	"k8s.io/client-go/util/retry"
 )
 
 // Annotations by which tests steer Pods, read from the Pod and else from its Node (or from the first Node).
@@ -184,16 +185,19 @@ func (k *kubelet) register(ctx context.Context, name, address string) error {
 		"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": runtime.GOARCH,
 		"node-role.kubernetes.io/worker": "",
 	}}}
-	live, err := nodes.Create(ctx, node, metav1.CreateOptions{})
-	if apierrors.IsAlreadyExists(err) {
-		live, err = nodes.Get(ctx, name, metav1.GetOptions{})
-	}
-	if err != nil {
+	if _, err := nodes.Create(ctx, node, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 		return err
 	}
-	live.Status = k.nodeStatus(name, address)
-	_, err = nodes.UpdateStatus(ctx, live, metav1.UpdateOptions{})
-	return err
+	// The controller-manager writes taints and addresses into a new node at the same time.
+	return retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		live, err := nodes.Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		live.Status = k.nodeStatus(name, address)
+		_, err = nodes.UpdateStatus(ctx, live, metav1.UpdateOptions{})
+		return err
+	})
 }
 
 // heartbeat renews a node's Lease, by which the node lifecycle controller knows that we live.
