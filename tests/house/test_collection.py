@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -148,6 +149,29 @@ def test_a_failing_playbook_says_why_and_prints_no_secret_even_when_verbose(inst
     assert done.returncode == 2
     assert "No answer from the API server https://127.0.0.1:1" in said
     assert "HUSH" not in said
+
+
+def test_the_playbook_for_all_parts_names_what_it_does_not_know_and_prints_no_secret(installed: Path) -> None:
+    secret = {"backend": "s3", "s3": {"bucket": "images", "access_key": "HUSH-access", "secret_key": "HUSH-key"}}
+    wrong = {"limits": {}, "namespaces": ["a"]}
+
+    def said(**variables: object) -> str:
+        done = _ansible(
+            *("ansible-playbook", f"{COLLECTION}.configure", "-vvv", "-e", json.dumps(variables)),
+            # Port 1 of the loopback: nobody answers there.
+            *("-e", "registry_host=https://127.0.0.1:1", "-e", "registry_api_key=HUSH-token"),
+            home=installed,
+            collections=installed,
+        )
+        assert done.returncode == 2
+        assert "HUSH" not in done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    assert "No answer from the API server https://127.0.0.1:1" in said(registry_storage=secret)
+    text = said(registry_storage=secret, image_limits=[{"namespaces": ["a"]}, wrong], image_pruner={"state": "gone"})
+    assert "no such option: image_limits.limits" in text
+    assert "value of state must be one of: present, absent, got: gone found in image_pruner" in text
+    assert "No answer" not in text
 
 
 @pytest.mark.parametrize("role", sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir()))
