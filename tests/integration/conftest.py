@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from ansible.module_utils.common import warnings as module_warnings
 from ansible.module_utils.testing import patch_module_args
 from botocore.exceptions import ClientError
 
@@ -56,6 +57,9 @@ class Lab:
             **args,
         }
         main = importlib.import_module(f"{MODULES}.{module}").main
+        # A module of its own process finds nothing of what others have warned of.
+        module_warnings._global_warnings.clear()
+        module_warnings._global_deprecations.clear()
         output = io.StringIO()
         with patch_module_args(given), contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
             main()
