@@ -7,7 +7,7 @@ One failing namespace does not stop the others. What a namespace needs is decide
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -81,7 +81,7 @@ def _namespaces(client: Client, params: JSON) -> list[str]:
         found = {
             item["metadata"]["name"]
             for item in _items(client, "/api/v1/namespaces", label_selector=selector)
-            if (item.get("status") or {}).get("phase") != "Terminating"
+            if _active(item)
         }
         return sorted(found)
     given = list(dict.fromkeys(params.get("namespaces") or ()))
@@ -257,12 +257,8 @@ def _diff(outcomes: list[Outcome]) -> dict[str, Any]:
         write = item.step.write
         if write is not None and not item.error:
             key = f"{write.kind}/{write.name}"
-            before[key], after[key] = _plain(write.before), _plain(write.after)
+            before[key], after[key] = write.before, write.after
     return {"before": before, "after": after}
-
-
-def _plain(value: JSON) -> JSON:
-    return dict(value) if isinstance(value, Mapping) else value
 
 
 def _some(lines: list[str]) -> str:
