@@ -18,7 +18,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kube import
 from ansible_collections.alauda.image_registry.plugins.module_utils._limits import QUOTA, RANGE, Step, Wish
 from ansible_collections.alauda.image_registry.plugins.module_utils._model import JSON
 from ansible_collections.alauda.image_registry.plugins.module_utils._platform import Platform
-from ansible_collections.alauda.image_registry.plugins.module_utils._reconcile import Options, Refused, Result
+from ansible_collections.alauda.image_registry.plugins.module_utils._reconcile import Options, Refused, Result, send
 
 WORKERS = 12
 """Requests at a time: enough to keep an API server busy, too few to be throttled by fair queueing."""
@@ -157,12 +157,7 @@ def _one(client: Client, want: Wish, step: Step, dry_run: bool) -> Outcome:
         if write is None:
             return Outcome(step, step.finding)
         try:
-            if write.verb == "create":
-                client.create(write.path, write.body, dry_run=dry_run)
-            elif write.verb == "delete":
-                client.delete(write.path, dry_run=dry_run, resource_version=str(write.body["resourceVersion"] or ""))
-            else:
-                client.patch(write.path, write.body, dry_run=dry_run)
+            send(client, write, dry_run)
             return Outcome(step)
         except ApiError as error:
             if error.status not in (404, 409):

@@ -141,7 +141,7 @@ def _settle(
             raise Refused(_findings_text(plan.findings))
         plan = _checked(client, plan)
         try:
-            answers = {write.path: _send(client, write, dry_run=True) for write in plan.writes}
+            answers = {write.path: send(client, write, dry_run=True) for write in plan.writes}
             if options.check_mode:
                 return seen, plan, answers, None
         except ApiError as error:
@@ -226,9 +226,13 @@ def _read_one(client: Client, platform: Platform, ref: Ref) -> Reading:
         raise
 
 
-def _send(client: Client, write: Write, dry_run: bool) -> JSON:
+def send(client: Client, write: Write, dry_run: bool) -> JSON:
+    """Do one write. The answer is the object as it is now, nothing for a delete."""
     if write.verb == "create":
         return client.create(write.path, write.body, dry_run=dry_run)
+    if write.verb == "delete":
+        client.delete(write.path, dry_run=dry_run, resource_version=str(write.body["resourceVersion"] or ""))
+        return {}
     return client.patch(write.path, write.body, dry_run=dry_run)
 
 
@@ -237,7 +241,7 @@ def _checked(client: Client, plan: Plan) -> Plan:
     warnings = list(plan.warnings)
     for check in plan.checks:
         try:
-            _send(client, check, dry_run=True)
+            send(client, check, dry_run=True)
         except ApiError as error:
             if error.status == 403:
                 warnings.append(f"Could not have the {check.kind} {check.name!r} checked: {error.message}")
@@ -252,7 +256,7 @@ def _write_all(client: Client, writes: tuple[Write, ...]) -> tuple[dict[str, JSO
     answers: dict[str, JSON] = {}
     for write in writes:
         try:
-            answers[write.path] = _send(client, write, dry_run=False)
+            answers[write.path] = send(client, write, dry_run=False)
         except (ApiError, ClientError) as error:
             status = error.status if isinstance(error, ApiError) else 0
             return answers, WriteFailure(f"{write.kind}/{write.name}", status, str(error))
