@@ -45,9 +45,15 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def exists(pid: int) -> bool:
-    """Whether a process is there and is more than a zombie that nobody has waited for yet."""
+    """Whether a process is there and is more than a zombie that nobody has waited for yet.
+
+    A killed process reads as a zombie as soon as its first thread is dead; the others hold its files, and so the
+    cluster's lock, until the last of them has ended.
+    """
+    process = Path(f"/proc/{pid}")
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+        state = (process / "stat").read_text().rpartition(")")[2].split()[0]
+        return state not in ("Z", "X") or len(list((process / "task").iterdir())) > 1
     except (FileNotFoundError, ProcessLookupError):
         return False
 
