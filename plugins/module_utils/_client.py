@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import os
 import random
+import ssl
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -189,11 +191,15 @@ def _proxy_headers(params: JSON, environ: Mapping[str, str]) -> dict[str, str]:
     return dict(urllib3.util.make_headers(**wanted)) if wanted else {}
 
 
-def configuration(params: JSON, environ: Mapping[str, str] | None = None) -> tuple[Any, dict[str, str]]:
+def configuration(
+    params: JSON, environ: Mapping[str, str] | None = None, folder: str | None = None
+) -> tuple[Any, dict[str, str]]:
     """Connection settings as kubernetes.core finds them, and the headers (impersonation) that every request carries.
 
     Order: kubeconfig/context given, else host with credentials given, else the Pod's service account, else the default
     kubeconfig; single options then override what the kubeconfig says.
+
+    folder: where the library writes certificates and keys that the kubeconfig holds inline.
 
     Raises ClientError when none of it works.
     """
@@ -208,17 +214,25 @@ def configuration(params: JSON, environ: Mapping[str, str] | None = None) -> tup
     try:
         if isinstance(kubeconfig, Mapping):
             kubernetes_config.load_kube_config_from_dict(
-                dict(kubeconfig), context=context, client_configuration=settings, persist_config=persist
+                dict(kubeconfig),
+                context=context,
+                client_configuration=settings,
+                persist_config=persist,
+                temp_file_path=folder,
             )
         elif kubeconfig:
             path = os.path.expanduser(str(kubeconfig))
             if not any(os.path.exists(part) for part in path.split(os.pathsep)):
                 raise ClientError(f"kubeconfig {path} does not exist on the host that runs the task.")
             kubernetes_config.load_kube_config(
-                path, context=context, client_configuration=settings, persist_config=persist
+                path,
+                context=context,
+                client_configuration=settings,
+                persist_config=persist,
+                temp_file_path=folder,
             )
         elif not explicit:
-            _load_default(settings, context, persist)
+            _load_default(settings, context, persist, folder)
     except ClientError:
         raise
     except Exception as error:  # the library raises many kinds for a bad file, among them AttributeError and TypeError
@@ -239,7 +253,7 @@ def configuration(params: JSON, environ: Mapping[str, str] | None = None) -> tup
     return settings, headers
 
 
-def _load_default(settings: Any, context: str | None, persist: bool) -> None:
+def _load_default(settings: Any, context: str | None, persist: bool, folder: str | None) -> None:
     """Service account of the Pod we run in, else the default kubeconfig."""
     if context is None:
         try:
@@ -248,7 +262,9 @@ def _load_default(settings: Any, context: str | None, persist: bool) -> None:
         except kubernetes_config.ConfigException:
             pass
     try:
-        kubernetes_config.load_kube_config(context=context, client_configuration=settings, persist_config=persist)
+        kubernetes_config.load_kube_config(
+            context=context, client_configuration=settings, persist_config=persist, temp_file_path=folder
+        )
     except kubernetes_config.ConfigException as error:
         raise ClientError(
             "No cluster to talk to: no kubeconfig, no host with api_key, no K8S_AUTH_* variable, not inside a Pod "
@@ -294,6 +310,25 @@ def _no_secret(error: BaseException) -> str:
     return text if len(text) <= 300 and "token" not in text.lower() else type(error).__name__
 
 
+def _keep_in_memory(pool: dict[str, Any]) -> None:
+    """Load the files of a pool's TLS settings once, as urllib3 does for each connection, so that they can go away."""
+    context = urllib3.util.ssl_.create_urllib3_context(cert_reqs=pool["cert_reqs"])
+    authorities, data = pool.pop("ca_certs", None), pool.pop("ca_cert_data", None)
+    if authorities or data:
+        context.load_verify_locations(cafile=authorities, cadata=data)
+    elif context.verify_mode != ssl.CERT_NONE:
+        context.load_default_certs()
+    certificate, key = pool.pop("cert_file", None), pool.pop("key_file", None)
+    if certificate:
+        context.load_cert_chain(certificate, key, password=_no_password)
+    pool["ssl_context"] = context
+
+
+def _no_password() -> str:
+    """OpenSSL would ask for it at the terminal."""
+    raise ValueError("the client key is encrypted, give one without a password")
+
+
 class Client:
     """Requests to one API server. Safe to use from several threads; holds nothing that outlives it.
 
@@ -305,22 +340,28 @@ class Client:
         trouble = missing_library()
         if trouble:
             raise ClientError(trouble)
-        self._settings, self._headers = configuration(params)
-        if not self._settings.verify_ssl:
-            # One warning per request would bury the task's own output; the user asked for it with validate_certs.
-            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-        self._settings.connection_pool_maxsize = 16
-        try:
-            self._pool = kubernetes_client.ApiClient(configuration=self._settings).rest_client.pool_manager
-        except (OSError, ValueError) as error:
-            raise ClientError(f"Cannot set up the connection to {self._settings.host}: {_no_secret(error)}") from None
+        # The library's own clean-up runs when the interpreter ends, which a worker of ansible-playbook never does.
+        with tempfile.TemporaryDirectory(prefix="alauda-image-registry-") as folder:
+            self._settings, self._headers = configuration(params, folder=folder)
+            if not self._settings.verify_ssl:
+                # One warning per request would bury the task's own output; the user asked for it with validate_certs.
+                urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+            self._settings.connection_pool_maxsize = 16
+            # The library's hook that renews tokens also puts the kubeconfig's server back into the settings.
+            self._host = str(self._settings.host).rstrip("/")
+            try:
+                self._pool = kubernetes_client.ApiClient(configuration=self._settings).rest_client.pool_manager
+                if self._host.lower().startswith("https://"):
+                    _keep_in_memory(self._pool.connection_pool_kw)
+            except (OSError, ValueError) as error:
+                raise ClientError(f"Cannot set up the connection to {self._host}: {_no_secret(error)}") from None
         self._sleep = sleep
         self.counters = Counters()
 
     @property
     def host(self) -> str:
         """URL of the API server, without a trailing slash."""
-        return str(self._settings.host).rstrip("/")
+        return self._host
 
     # -- one request -----------------------------------------------------------------------------------------------
 

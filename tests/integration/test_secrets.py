@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import subprocess
 import sys
@@ -80,3 +81,34 @@ def test_nothing_secret_is_printed(lab: Lab, tmp_path: Path, works: bool) -> Non
             assert form not in everything, f"…{form[-6:]} is shown"
     for item in lab.client.list(f"/api/v1/namespaces/{NAMESPACE}/events")[0]:
         assert secret not in str(item)
+
+
+@pytest.mark.parametrize("in_controller", [True, False], ids=["in the controller", "ordinary module"])
+def test_no_key_stays_in_the_temporary_folder(lab: Lab, tmp_path: Path, in_controller: bool) -> None:
+    """TLS wants the keys of a kubeconfig as files; a worker of ansible-playbook ends without any clean-up at exit."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    task = {"management_state": "Managed", "kubeconfig": str(lab.kubeconfig)}
+    play = [
+        {"hosts": "localhost", "gather_facts": False, "tasks": [{"alauda.image_registry.registry_pullsecret": task}]}
+    ]
+    playbook = tmp_path / "play.yml"
+    playbook.write_text(yaml.safe_dump(play))
+    shown = subprocess.run(
+        [
+            str(Path(sys.executable).parent / "ansible-playbook"),
+            "-vvv",
+            "-e",
+            json.dumps({"alauda_image_registry_in_controller": in_controller}),
+            str(playbook),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "TMPDIR": str(temporary)},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert "failed=0" in shown.stdout, shown.stdout + shown.stderr
+    assert ("runs inside the controller" in shown.stdout) is in_controller
+    assert [str(left) for left in temporary.rglob("*")] == []

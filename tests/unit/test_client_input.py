@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import http.server
+import threading
 from typing import Any
 
 import pytest
@@ -68,3 +70,35 @@ def test_every_credential_of_a_kubeconfig_is_masked() -> None:
         "t4",
         "t5",
     }
+
+
+def test_the_option_host_stays_in_force_when_the_kubeconfig_renews_its_token() -> None:
+    """The library's hook that renews a token puts the kubeconfig's own server back into the settings."""
+    asked: list[tuple[str, str | None]] = []
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append((self.path, self.headers["Authorization"]))
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+            """Nothing on standard error."""
+
+    kubeconfig = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "here",
+        "clusters": [{"name": "here", "cluster": {"server": "http://127.0.0.1:1"}}],
+        "users": [{"name": "me", "user": {"token": "a-token"}}],
+        "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
+    }
+    with http.server.HTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        client = Client({"kubeconfig": kubeconfig, "host": f"http://127.0.0.1:{server.server_port}"})
+        for path in ("/first", "/second"):
+            assert client.raw("GET", path, retry=False).status == 200
+        server.shutdown()
+    assert asked == [("/first", "Bearer a-token"), ("/second", "Bearer a-token")]
