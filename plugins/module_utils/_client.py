@@ -7,9 +7,11 @@ paths we know, so there is no API discovery, no cache file and no generated mode
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
+import socket
 import ssl
 import sys
 import tempfile
@@ -25,6 +27,7 @@ try:
     import urllib3
     from kubernetes import client as kubernetes_client
     from kubernetes import config as kubernetes_config
+    from urllib3._collections import HTTPHeaderDict  # urllib3 1 has it here only
 
     IMPORT_ERROR: str | None = None
 except ImportError:  # pragma: no cover - depends on the interpreter Ansible chose
@@ -191,15 +194,11 @@ def _proxy_headers(params: JSON, environ: Mapping[str, str]) -> dict[str, str]:
     return dict(urllib3.util.make_headers(**wanted)) if wanted else {}
 
 
-def configuration(
-    params: JSON, environ: Mapping[str, str] | None = None, folder: str | None = None
-) -> tuple[Any, dict[str, str]]:
+def configuration(params: JSON, environ: Mapping[str, str] | None = None) -> tuple[Any, dict[str, str]]:
     """Connection settings as kubernetes.core finds them, and the headers (impersonation) that every request carries.
 
     Order: kubeconfig/context given, else host with credentials given, else the Pod's service account, else the default
     kubeconfig; single options then override what the kubeconfig says.
-
-    folder: where the library writes certificates and keys that the kubeconfig holds inline.
 
     Raises ClientError when none of it works.
     """
@@ -214,25 +213,17 @@ def configuration(
     try:
         if isinstance(kubeconfig, Mapping):
             kubernetes_config.load_kube_config_from_dict(
-                dict(kubeconfig),
-                context=context,
-                client_configuration=settings,
-                persist_config=persist,
-                temp_file_path=folder,
+                dict(kubeconfig), context=context, client_configuration=settings, persist_config=persist
             )
         elif kubeconfig:
             path = os.path.expanduser(str(kubeconfig))
             if not any(os.path.exists(part) for part in path.split(os.pathsep)):
                 raise ClientError(f"kubeconfig {path} does not exist on the host that runs the task.")
             kubernetes_config.load_kube_config(
-                path,
-                context=context,
-                client_configuration=settings,
-                persist_config=persist,
-                temp_file_path=folder,
+                path, context=context, client_configuration=settings, persist_config=persist
             )
         elif not explicit:
-            _load_default(settings, context, persist, folder)
+            _load_default(settings, context, persist)
     except ClientError:
         raise
     except Exception as error:  # the library raises many kinds for a bad file, among them AttributeError and TypeError
@@ -253,7 +244,7 @@ def configuration(
     return settings, headers
 
 
-def _load_default(settings: Any, context: str | None, persist: bool, folder: str | None) -> None:
+def _load_default(settings: Any, context: str | None, persist: bool) -> None:
     """Service account of the Pod we run in, else the default kubeconfig."""
     if context is None:
         try:
@@ -262,9 +253,7 @@ def _load_default(settings: Any, context: str | None, persist: bool, folder: str
         except kubernetes_config.ConfigException:
             pass
     try:
-        kubernetes_config.load_kube_config(
-            context=context, client_configuration=settings, persist_config=persist, temp_file_path=folder
-        )
+        kubernetes_config.load_kube_config(context=context, client_configuration=settings, persist_config=persist)
     except kubernetes_config.ConfigException as error:
         raise ClientError(
             "No cluster to talk to: no kubeconfig, no host with api_key, no K8S_AUTH_* variable, not inside a Pod "
@@ -310,6 +299,24 @@ def _no_secret(error: BaseException) -> str:
     return text if len(text) <= 300 and "token" not in text.lower() else type(error).__name__
 
 
+@contextlib.contextmanager
+def _files_of_our_own() -> Iterator[None]:
+    """Whatever the library writes meanwhile (certificates and keys that a kubeconfig holds inline) is gone afterwards.
+
+    Its own clean-up runs when the interpreter ends, and a worker of ansible-playbook ends without that.
+    """
+    before = tempfile.tempdir
+    with tempfile.TemporaryDirectory(prefix="alauda-image-registry-") as folder:
+        tempfile.tempdir = folder  # kubernetes 24 has no option for it
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
+            known = getattr(kubernetes_config.kube_config, "_temp_files", {})  # it would hand out files that are gone
+            for content in [content for content, path in known.items() if path.startswith(folder)]:
+                del known[content]
+
+
 def _keep_in_memory(pool: dict[str, Any]) -> None:
     """Load the files of a pool's TLS settings once, as urllib3 does for each connection, so that they can go away."""
     context = urllib3.util.ssl_.create_urllib3_context(cert_reqs=pool["cert_reqs"])
@@ -340,9 +347,8 @@ class Client:
         trouble = missing_library()
         if trouble:
             raise ClientError(trouble)
-        # The library's own clean-up runs when the interpreter ends, which a worker of ansible-playbook never does.
-        with tempfile.TemporaryDirectory(prefix="alauda-image-registry-") as folder:
-            self._settings, self._headers = configuration(params, folder=folder)
+        with _files_of_our_own():
+            self._settings, self._headers = configuration(params)
             if not self._settings.verify_ssl:
                 # One warning per request would bury the task's own output; the user asked for it with validate_certs.
                 urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
@@ -367,7 +373,7 @@ class Client:
 
     def _request_headers(self, extra: Mapping[str, str]) -> Any:
         """Headers with fresh credentials (the library's hook renews expiring tokens)."""
-        headers = urllib3.HTTPHeaderDict({"Accept": "application/json", "User-Agent": "alauda.image_registry"})
+        headers = HTTPHeaderDict({"Accept": "application/json", "User-Agent": "alauda.image_registry"})
         for setting in self._settings.auth_settings().values():
             if setting["in"] == "header" and setting["value"]:
                 headers[setting["key"]] = setting["value"]
@@ -615,6 +621,10 @@ class Watch:
         try:
             if hasattr(self._answer, "shutdown"):
                 self._answer.shutdown()
+            else:  # urllib3 before 2.3: close() alone would wait for the reader, which waits for the server
+                connection = getattr(self._answer, "_connection", None)
+                if connection is not None and connection.sock is not None:
+                    connection.sock.shutdown(socket.SHUT_RD)
             self._answer.close()
         except (OSError, RuntimeError, ValueError, AttributeError):
             pass

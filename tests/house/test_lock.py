@@ -1,12 +1,24 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lock holds what was asked for, with hashes, and says nothing of where it comes from."""
+"""The locks hold what was asked for, with hashes, and say nothing of where it comes from."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+import pytest
+
 REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements"
+LOCKS = ("dev", "oldest")
+
+
+def test_the_oldest_versions_are_those_that_are_promised() -> None:
+    """What runtime.in allows at least is what tests/integration/test_oldest_versions.py runs on."""
+    allowed = dict(re.findall(r"^([a-z-]+)>=([0-9.]+)$", (REQUIREMENTS / "runtime.in").read_text(), re.MULTILINE))
+    tested = dict(
+        re.findall(r"^([a-z-]+)==([0-9.]+?)(?:\.\*)?$", (REQUIREMENTS / "oldest.in").read_text(), re.MULTILINE)
+    )
+    assert {name: allowed[name] for name in tested} == tested
 
 
 def _canonical(name: str) -> str:
@@ -24,9 +36,9 @@ def _asked(name: str) -> set[str]:
     return asked
 
 
-def _locked() -> dict[str, list[str]]:
+def _locked(name: str) -> dict[str, list[str]]:
     """Hashes by package name."""
-    text = (REQUIREMENTS / "dev.txt").read_text(encoding="utf-8").replace("\\\n", " ")
+    text = (REQUIREMENTS / f"{name}.txt").read_text(encoding="utf-8").replace("\\\n", " ")
     locked: dict[str, list[str]] = {}
     for line in text.splitlines():
         match = re.match(r"([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==\S+", line)
@@ -35,18 +47,21 @@ def _locked() -> dict[str, list[str]]:
     return locked
 
 
-def test_everything_asked_for_is_locked() -> None:
-    asked = _asked("dev.in")
-    assert {"ansible-core", "kubernetes", "pyyaml"} <= asked
-    assert asked <= _locked().keys()
+@pytest.mark.parametrize("name", LOCKS)
+def test_everything_asked_for_is_locked(name: str) -> None:
+    asked = _asked(f"{name}.in")
+    assert {"ansible-core", "kubernetes"} <= asked
+    assert asked <= _locked(name).keys()
 
 
-def test_everything_locked_has_hashes() -> None:
-    assert [name for name, hashes in _locked().items() if not hashes] == []
+@pytest.mark.parametrize("name", LOCKS)
+def test_everything_locked_has_hashes(name: str) -> None:
+    assert [package for package, hashes in _locked(name).items() if not hashes] == []
 
 
-def test_the_lock_names_no_place() -> None:
-    text = (REQUIREMENTS / "dev.txt").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", LOCKS)
+def test_the_lock_names_no_place(name: str) -> None:
+    text = (REQUIREMENTS / f"{name}.txt").read_text(encoding="utf-8")
     assert not re.findall(r"://|--index|--find-links|--extra|^\s*/|file:", text, re.MULTILINE)
 
 

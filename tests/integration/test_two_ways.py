@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,10 +18,10 @@ import yaml
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._platform import ALAUDA
 from tests.integration.conftest import Lab
+from tests.integration.environments import ROOT, environment, find_python
 
 pytestmark = pytest.mark.cluster
 
-ROOT = Path(__file__).parents[2]
 SWITCH = "alauda_image_registry_in_controller"
 SECRET = "a-secret-value-that-is-nobodys"
 NAME = ALAUDA.user_secret
@@ -98,36 +97,13 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-def _python313() -> Path | None:
-    """A Python 3.13 that starts: from PATH, or one that pyenv keeps without having it on PATH."""
-    kept = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
-    candidates = [shutil.which("python3.13"), *sorted(kept.glob("3.13*/bin/python3.13"))]
-    for candidate in candidates:
-        if candidate is None:
-            continue
-        tried = subprocess.run([str(candidate), "-c", "import venv"], capture_output=True, check=False)
-        if tried.returncode == 0:
-            return Path(candidate)
-    return None
-
-
 def _newer() -> Path:
     """ansible-playbook of an environment with Python 3.13, made from the same lock; skips with the reason."""
-    python = _python313()
+    python = find_python("3.13")
     if python is None:
         pytest.skip("skipped on the newer ansible-core: there is no Python 3.13 on this machine")
-    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    if uv is None:
-        pytest.skip("skipped on the newer ansible-core: uv is not there to install it")
-    folder = ROOT / ".cache" / "python3.13"
-    if not (folder / "bin" / "ansible-playbook").exists():
-        lock = str(ROOT / "requirements" / "dev.txt")
-        for command in (
-            [uv, "venv", "--quiet", "--clear", "--python", str(python), str(folder)],
-            [uv, "pip", "install", "--quiet", "--python", str(folder), "-c", lock, "ansible-core", "kubernetes"],
-        ):
-            subprocess.run(command, check=True)
-    return folder / "bin" / "ansible-playbook"
+    lock = str(ROOT / "requirements" / "dev.txt")
+    return environment("python3.13", python, ["-c", lock, "ansible-core", "kubernetes"]) / "ansible-playbook"
 
 
 @pytest.fixture(scope="module", params=["this", "3.13"])

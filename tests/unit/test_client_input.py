@@ -84,7 +84,7 @@ def test_the_option_host_stays_in_force_when_the_kubeconfig_renews_its_token() -
             self.end_headers()
             self.wfile.write(b"{}")
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        def log_message(self, format: str, *args: Any) -> None:
             """Nothing on standard error."""
 
     kubeconfig = {

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Other Pythons and other versions of Ansible, made from the locks for the tests that need them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def find_python(version: str) -> Path | None:
+    """A Python of this version that starts: from PATH, or one that pyenv keeps without having it on PATH."""
+    kept = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    candidates = [shutil.which(f"python{version}"), *sorted(kept.glob(f"{version}*/bin/python{version}"))]
+    for candidate in candidates:
+        if candidate is None:
+            continue
+        tried = subprocess.run([str(candidate), "-c", "import venv"], capture_output=True, check=False)
+        if tried.returncode == 0:
+            return Path(candidate)
+    return None
+
+
+def environment(name: str, python: Path, what: Sequence[str]) -> Path:
+    """The bin folder of a virtual environment in .cache; `what` is for `uv pip install`, and a change makes it anew.
+
+    Skips the test when uv is not there.
+    """
+    folder = ROOT / ".cache" / name
+    stamp = folder / "made-of"
+    wanted = "\n".join([str(python), *what, *(Path(item).read_text() for item in what if item.endswith(".txt"))])
+    if not stamp.exists() or stamp.read_text() != wanted:
+        uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+        if uv is None:
+            pytest.skip(f"skipped on {name}: uv is not there to install it")
+        for command in (
+            [uv, "venv", "--quiet", "--clear", "--python", str(python), str(folder)],
+            [uv, "pip", "install", "--quiet", "--python", str(folder), *what],
+        ):
+            subprocess.run(command, check=True)
+        stamp.write_text(wanted)
+    return folder / "bin"
