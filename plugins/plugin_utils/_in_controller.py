@@ -3,21 +3,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs the collection's modules inside the controller when that is exactly the same, else as ordinary modules.
 
-ansible-playbook loads this class once, before it forks workers, so that the imports below are paid once for a playbook;
-a task is then a fork and its requests. What runs is the module's own main(): validation, censoring and result are the
+ansible-playbook loads an action plugin once, before it forks workers, so that a playbook pays for the imports once, and
+a task is a fork and its requests. What runs is the module's own main(): validation, censoring and result are the
 module's, and everything after it is ActionBase's own. Only building, transferring and starting a process is left out.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
 import json
 import os
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
+from types import ModuleType
 from typing import Any
 
 from ansible.module_utils import basic
@@ -44,8 +44,10 @@ QUIET = "alauda_image_registry_quiet"
 PROFILE = "legacy"
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ModuleAction(ActionBase):  # type: ignore[misc]
     """One task of any of the collection's modules."""
+
+    module: ModuleType
 
     _requires_connection = True
     _supports_async = True
@@ -56,7 +58,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         result: dict[str, Any] = super().run(tmp, task_vars)
         del tmp
         variables = task_vars or {}
-        name = f"{COLLECTION}.{self._task.action.split('.')[-1]}"
+        name = f"{COLLECTION}.{self.module.__name__.rpartition('.')[2]}"
         self._here = self._reason(variables)
         if self._here:
             display.vvv(f"{name}: runs as an ordinary module, because {self._here}")
@@ -122,7 +124,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         built = _BuiltModule(
             module_style="new", shebang=f"#!{sys.executable}", b_module_data=b"", serialization_profile=PROFILE
         )
-        return built, importlib.import_module(_module(module_name)).__file__
+        return built, self.module.__file__
 
     def _low_level_execute_command(self, cmd: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Run main() and hand over what it printed."""
@@ -132,11 +134,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         encoder = get_module_encoder(PROFILE, Direction.CONTROLLER_TO_MODULE)
         given = json.dumps({"ANSIBLE_MODULE_ARGS": self._arguments}, cls=encoder).encode()
         output, code, trouble = io.StringIO(), 0, ""
-        main = importlib.import_module(_module(self._task.action)).main
         with _as_module(given), _run.progress_to(None if self._quiet else self._progress):
             try:
                 with contextlib.redirect_stdout(output):
-                    main()
+                    self.module.main()
             except SystemExit as end:
                 code = int(end.code or 0)
             except Exception:
@@ -151,10 +152,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _task_host(self) -> str:
         address = getattr(self._play_context, "remote_addr", "") or ""
         return "" if address in ("localhost", "127.0.0.1") else str(address)
-
-
-def _module(name: str) -> str:
-    return f"ansible_collections.{COLLECTION}.plugins.modules.{name.split('.')[-1]}"
 
 
 @contextlib.contextmanager

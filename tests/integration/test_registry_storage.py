@@ -412,6 +412,17 @@ def test_request_budget_with_nothing_to_change(lab: Lab, proxy: ApiProxy, backen
     assert len(proxy.requests) <= budget, [f"{item.method} {item.path}" for item in proxy.requests]
 
 
+def test_a_wait_in_which_nothing_happens_asks_nothing(lab: Lab, proxy: ApiProxy) -> None:
+    """A Pod takes its time; what happens is told by watches, which the server keeps open for 300 seconds."""
+    lab.annotate_nodes(ready_after="25s")
+    proxy.reset()
+    ok(lab.storage(kubeconfig=str(proxy.kubeconfig), backend="emptydir", replicas=1, disable_redirect=True))
+    began, ended = proxy.requests[0].started, proxy.requests[-1].started
+    assert ended - began > 20
+    idle = [request for request in proxy.requests if began + 8 < request.started < began + 22]
+    assert [f"{request.started - began:.1f} {request.method} {request.path}" for request in idle] == []
+
+
 def test_without_the_right_to_probe(lab: Lab) -> None:
     """auto warns, require fails; the account may do everything else."""
     kubeconfig = lab.cluster.kubeconfig_for("storage-operator", ["storage-operators"])
