@@ -6,19 +6,33 @@ One failing namespace does not stop the others. What a namespace needs is decide
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.alauda.image_registry.plugins.module_utils import _limits
-from ansible_collections.alauda.image_registry.plugins.module_utils._client import ApiError, Client, ClientError
+from ansible_collections.alauda.image_registry.plugins.module_utils._client import (
+    READ_TIMEOUT,
+    ApiError,
+    Client,
+    ClientError,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._kube import namespaced
 from ansible_collections.alauda.image_registry.plugins.module_utils._limits import QUOTA, RANGE, Step, Wish
 from ansible_collections.alauda.image_registry.plugins.module_utils._model import JSON
+from ansible_collections.alauda.image_registry.plugins.module_utils._observe import Follow, Sink, Target, note, told
 from ansible_collections.alauda.image_registry.plugins.module_utils._platform import Platform
-from ansible_collections.alauda.image_registry.plugins.module_utils._reconcile import Options, Refused, Result, send
+from ansible_collections.alauda.image_registry.plugins.module_utils._reconcile import (
+    Options,
+    Refused,
+    Result,
+    not_verified,
+    send,
+)
 
 WORKERS = 12
 """Requests at a time: enough to keep an API server busy, too few to be throttled by fair queueing."""
@@ -27,8 +41,8 @@ FEW = 2
 """Up to so many namespaces are read one by one, which needs no right to list in the whole cluster."""
 CONFLICTS = 5
 """How often one object is read and decided anew after somebody else wrote it in between."""
-LOOK_AGAIN = 1.0
-"""Seconds between two looks at whether the quota controller has taken note."""
+LINE_SECONDS = 1.0
+"""Least time between two lines of progress: a thousand namespaces would have one each."""
 NAMED = 10
 """How many namespaces a message names before it only counts."""
 
@@ -65,7 +79,7 @@ def image_limits(client: Client, platform: Platform, params: JSON, options: Opti
         result.failure = f"{len(failed)} of {len(steps)} objects failed; all others are done. {_some(failed)}"
     if options.check_mode or not options.wait:
         why = "check mode: nothing was written" if options.check_mode else "wait is false: the values were stored"
-        result.values["verification"] = {"verdict": "not verified", "summary": f"{why}, nothing was verified"}
+        result.values["verification"] = not_verified(f"{why}, nothing was verified")
         return result
     _verify(client, want, names, live, outcomes, options, result)
     return result
@@ -119,16 +133,22 @@ def _read(client: Client, want: Wish, names: list[str]) -> Live:
                 if found is not None:
                     live[kind][namespace] = _reduced(found)
             continue
-        path = f"/api/v1/{_limits.RESOURCE[kind]}"
+        [path] = _paths(kind, names)
         for item in _items(client, path, field_selector=f"metadata.name={name}"):
             if item["metadata"]["namespace"] in wanted:
                 live[kind][item["metadata"]["namespace"]] = _reduced(item)
     return live
 
 
+def _paths(kind: str, names: list[str]) -> list[str]:
+    """The collections to read: of each of a few namespaces, or of the whole cluster."""
+    resource = _limits.RESOURCE[kind]
+    return [namespaced(name, resource) for name in names] if len(names) <= FEW else [f"/api/v1/{resource}"]
+
+
 def _reduced(item: JSON) -> JSON:
     """Without managedFields and annotations, which are most of a small object."""
-    keep = ("resourceVersion", "deletionTimestamp", "labels")
+    keep = ("namespace", "resourceVersion", "deletionTimestamp", "labels")
     return {
         "metadata": {key: item["metadata"][key] for key in keep if key in item["metadata"]},
         "spec": item.get("spec") or {},
@@ -193,21 +213,26 @@ def _verify(
     options: Options,
     result: Result,
 ) -> None:
-    """Read back until the server holds the values and the quota controller has taken note, or time is up."""
+    """Watch until the server holds the values and the quota controller has taken note, or time is up."""
     started = time.monotonic()
+    timeline: list[tuple[float, str]] = []
     broken = {item.step.namespace for item in outcomes if item.error}
     checked = [name for name in names if name not in broken]
-    wrote = any(item.step.write for item in outcomes)
-    while True:
-        if wrote:
-            live = _read(client, want, names)
-        behind = {name: why for name in checked if (why := _limits.held(want, *_of(live, name)))}
-        left = options.wait_timeout - (time.monotonic() - started)
-        if not behind or left <= 0:
-            break
-        # Quotas have no condition to watch for; a look is two cheap lists.
-        time.sleep(min(LOOK_AGAIN, left))
-        wrote = True
+    behind = _behind(want, checked, live)
+    if want.present and (behind or any(item.step.write for item in outcomes)):
+        try:
+            with contextlib.closing(_states(client, want, names, started + options.wait_timeout)) as states:
+                for live in states:
+                    behind = _behind(want, checked, live)
+                    elapsed = time.monotonic() - started
+                    if not behind:
+                        break
+                    if not timeline or elapsed - timeline[-1][0] >= LINE_SECONDS:
+                        note(timeline, elapsed, _standing(names, checked, behind), options.progress)
+        except (ApiError, ClientError) as error:
+            result.failure = result.failure or f"Written, but whether it took effect cannot be observed: {error}"
+    seconds = time.monotonic() - started
+    note(timeline, seconds, _standing(names, checked, behind), options.progress if timeline else None)
     uncounted: dict[str, int] = {}
     for name in checked:
         for key in _limits.uncounted(want, live[QUOTA].get(name)):
@@ -220,15 +245,74 @@ def _verify(
     result.values["verification"] = {
         "verdict": "failed" if behind or result.failure else "done",
         "summary": f"{len(checked) - len(behind)} of {len(names)} namespaces hold the limits",
-        "seconds": round(time.monotonic() - started, 2),
+        "seconds": round(seconds, 2),
         "not_counted": sorted(uncounted),
         "behind": [{"namespace": name, "why": why} for name, why in behind.items()],
+        "timeline": told(timeline),
     }
     if behind and result.failure is None:
         lines = [f"{name}: {why}" for name, why in behind.items()]
         result.failure = (
             f"{len(behind)} namespaces do not hold the limits after {options.wait_timeout:.0f} s. {_some(lines)}"
         )
+
+
+def _behind(want: Wish, names: list[str], live: Live) -> dict[str, str]:
+    return {name: why for name in names if (why := _limits.held(want, *_of(live, name)))}
+
+
+def _standing(names: list[str], checked: list[str], behind: dict[str, str]) -> str:
+    """One line on how far it is."""
+    text = f"{len(checked) - len(behind)} of {len(names)} namespaces hold the limits"
+    name = next(iter(behind), "")
+    return text + (f"; {name}: {behind[name]}" if name else "")
+
+
+def _states(client: Client, want: Wish, names: list[str], deadline: float) -> Generator[Live, None, None]:
+    """What the server holds: as soon as everything has been listed, then after each change, until the deadline.
+
+    The lists may take longer than that, since without them nothing is known. Raises ApiError when listing is refused.
+    """
+    first_deadline = max(deadline, time.monotonic() + READ_TIMEOUT)
+    sink: Sink = queue.SimpleQueue()
+    kinds = [(QUOTA, want.quota_name, want.hard), (RANGE, want.range_name, want.limits)]
+    follows: dict[str, Follow] = {}
+    for kind, name, wished in kinds:
+        for path in _paths(kind, names) if wished else ():
+            selector = f"metadata.name={name}"
+            follows[path] = Follow(client, sink, Target(path, path, field_selector=selector, keep=_reduced))
+    seen: dict[str, tuple[JSON, ...]] = {}
+    try:
+        for follow in follows.values():
+            follow.start()
+        while True:
+            complete = len(seen) == len(follows)
+            if complete:
+                live: Live = {QUOTA: {}, RANGE: {}}
+                for path, items in seen.items():
+                    kind = QUOTA if path.endswith(_limits.RESOURCE[QUOTA]) else RANGE
+                    live[kind].update((item["metadata"]["namespace"], item) for item in items)
+                yield live
+            left = (deadline if complete else first_deadline) - time.monotonic()
+            if left <= 0:
+                return
+            for path, state in _arrived(sink, left):
+                if isinstance(state, ApiError):
+                    raise state
+                seen[path] = state
+    finally:
+        for follow in follows.values():
+            follow.stop()
+
+
+def _arrived(sink: Sink, seconds: float) -> Iterator[tuple[str, tuple[JSON, ...] | ApiError]]:
+    """What comes within `seconds`, and all that has queued up behind it."""
+    try:
+        yield sink.get(timeout=seconds)
+        while True:
+            yield sink.get(block=False)
+    except queue.Empty:
+        return
 
 
 def _by_namespace(names: list[str], outcomes: list[Outcome]) -> dict[str, Any]:

@@ -45,6 +45,7 @@ class Target:
 
     metadata: only metadata is asked for, so that the content of Secrets never leaves the API server.
     required: without it there is no verdict, so that a refusal (403) ends the wait.
+    keep: what is remembered of each object, when there are many.
     """
 
     label: str
@@ -54,6 +55,7 @@ class Target:
     single: bool = True
     metadata: bool = False
     required: bool = False
+    keep: Callable[[JSON], JSON] | None = None
 
 
 class Watcher(Protocol):
@@ -95,6 +97,7 @@ class Follow(threading.Thread):
         self._client, self._sink, self._label, self._path = client, sink, target.label, target.path
         self._fields, self._labels = target.field_selector, target.label_selector
         self._metadata = target.metadata
+        self._keep = target.keep or (lambda item: item)
         self._ended = threading.Event()
         self._watch: Watch | None = None
 
@@ -110,10 +113,13 @@ class Follow(threading.Thread):
         pause = 0.2
         while not self._ended.is_set():
             try:
-                items, version = self._client.list(
+                state: dict[str, JSON] = {}
+                version = ""
+                for page in self._client.pages(
                     self._path, field_selector=self._fields, label_selector=self._labels, metadata=self._metadata
-                )
-                state = {_key(item): item for item in items}
+                ):
+                    state.update((_key(item), self._keep(item)) for item in page.get("items") or ())
+                    version = str((page.get("metadata") or {}).get("resourceVersion") or "")
                 self._report(state)
                 pause = 0.2
                 self._follow(state, version)
@@ -154,7 +160,7 @@ class Follow(threading.Thread):
                     if event.type == "DELETED":
                         state.pop(_key(event.object), None)
                     else:
-                        state[_key(event.object)] = event.object
+                        state[_key(event.object)] = self._keep(event.object)
                     self._report(state)
             finally:
                 self._watch.close()
@@ -233,11 +239,21 @@ def _note(outcome: Outcome, elapsed: float, verdict: Verdict, progress: Progress
         if isinstance(verdict, Waiting)
         else getattr(verdict, "summary", "") or getattr(verdict, "cause", "")
     )
-    if outcome.timeline and outcome.timeline[-1][1] == text:
+    note(outcome.timeline, elapsed, text, progress)
+
+
+def note(timeline: list[tuple[float, str]], elapsed: float, text: str, progress: Progress | None) -> None:
+    """One more entry, and a line for people, if something else is true now. elapsed: seconds since the start."""
+    if timeline and timeline[-1][1] == text:
         return
-    outcome.timeline.append((round(elapsed, 1), text))
+    timeline.append((round(elapsed, 1), text))
     if progress is not None:
         progress(elapsed, text)
+
+
+def told(timeline: Sequence[tuple[float, str]]) -> list[dict[str, Any]]:
+    """A timeline as the task returns it."""
+    return [{"seconds": seconds, "state": text} for seconds, text in timeline]
 
 
 def _absorb(

@@ -26,7 +26,13 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._model impor
     Verdict,
     Waiting,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._observe import Outcome, Progress, Watcher, wait
+from ansible_collections.alauda.image_registry.plugins.module_utils._observe import (
+    Outcome,
+    Progress,
+    Watcher,
+    told,
+    wait,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._plan import (
     Denied,
     Plan,
@@ -123,7 +129,7 @@ def reconcile(client: Client, platform: Platform, part: Part, options: Options) 
     else:
         _prove(client, platform, part, plan, {**seen, part.main: main}, options, result)
         return result
-    result.values["verification"] = _not_verified(why)
+    result.values["verification"] = not_verified(why)
     return result
 
 
@@ -329,7 +335,8 @@ def _side(writes: tuple[Write, ...], side: str) -> dict[str, Any]:
     return {f"{write.kind}/{write.name}": getattr(write, side) for write in writes}
 
 
-def _not_verified(why: str) -> dict[str, Any]:
+def not_verified(why: str) -> dict[str, Any]:
+    """The verification of a task that proved nothing. why: said to the user."""
     return {"verdict": "not verified", "summary": why, "seconds": 0.0, "timeline": []}
 
 
@@ -347,7 +354,7 @@ def report(outcome: Outcome, main: JSON, extra: Mapping[str, Any], events: Seque
         },
         "observed_generation": status.get("observedGeneration"),
         **extra,
-        "timeline": [{"seconds": seconds, "state": text} for seconds, text in outcome.timeline],
+        "timeline": told(outcome.timeline),
     }
     if isinstance(verdict, Failed):
         values.update(reason=verdict.reason, quoted=verdict.quoted, remedy=verdict.remedy)

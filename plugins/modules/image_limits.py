@@ -149,6 +149,10 @@ verification:
       description: Namespaces that do not hold the limits, and why.
       type: list
       elements: dict
+    timeline:
+      description: Each change of state that was seen, with seconds since the start of the wait.
+      type: list
+      elements: dict
 """
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._argspec import (

@@ -266,6 +266,26 @@ def test_limits_in_check_mode_write_nothing(lab: Lab, proxy: ApiProxy) -> None:
     assert check["diff"] == real["diff"]
 
 
+def test_a_quota_that_nobody_takes_note_of(lab: Lab, proxy: ApiProxy) -> None:
+    """A wait without events asks nothing, ends with its time, and says what it has seen; the rest is told at once."""
+    team = namespace(lab)
+    task: dict[str, Any] = {"namespaces": [team], **LIMITS}
+    lab.cluster.kill("kube-controller-manager")
+    try:
+        result = lab.run("image_limits", kubeconfig=str(proxy.kubeconfig), wait_timeout=6, **task)
+    finally:
+        lab.cluster.launch("kube-controller-manager")
+    assert result["failed"]
+    assert result["changed"] is True
+    assert "status.hard does not hold" in result["msg"]
+    assert "status.hard does not hold" in result["verification"]["timeline"][0]["state"]
+    requests = [f"{request.method} {request.path}" for request in proxy.requests]
+    assert len(requests) <= 9, requests  # namespace, two objects, two writes, two lists, two watches
+    again = ok(lab.run("image_limits", wait_timeout=60, **task))
+    assert again["changed"] is False
+    assert again["verification"]["timeline"][-1]["state"] == "1 of 1 namespaces hold the limits"
+
+
 def test_sixty_namespaces_cost_no_request_each(lab: Lab, proxy: ApiProxy, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three lists in two pages each, as 1,000 namespaces take at the real size of a page."""
     for _number in range(60):
