@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How fast the collection is, measured in one run against what people compare it with (`make bench`).
 
-    python -m tests.bench [--rounds 7] [--no-fleet] [--no-generic]
+    python -m tests.bench [--rounds 7] [--no-fleet] [--no-generic] [--no-limits]
 
 Rounds alternate between the contenders, so that a busy machine is unfair to all of them alike; medians are printed.
 """
@@ -33,6 +33,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._client impo
 from ansible_collections.alauda.image_registry.plugins.module_utils._kube import namespaced
 from ansible_collections.alauda.image_registry.plugins.module_utils._observe import Follow, Target
 from ansible_collections.alauda.image_registry.plugins.module_utils._platform import ALAUDA
+from tests.bench import limits
 from tests.cluster import Cluster
 from tests.cluster.proxy import ApiProxy
 
@@ -303,17 +304,23 @@ def fleet(folder: Path, names: int, rounds: int) -> None:
         )
 
 
+def machine() -> str:
+    """What the figures were taken on."""
+    information = Path("/proc/cpuinfo")
+    text = information.read_text() if information.exists() else ""
+    model = next((line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("model name")), "")
+    return f"{os.cpu_count()} CPUs ({model or platform.machine()})"
+
+
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--no-fleet", action="store_true")
     parser.add_argument("--no-generic", action="store_true", help="without kubernetes.core")
+    parser.add_argument("--no-limits", action="store_true", help="without the 1,000 namespaces of image_limits")
     options = parser.parse_args()
-    say(
-        f"machine: {platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}, load "
-        f"{os.getloadavg()[0]:.1f}"
-    )
+    say(f"machine: {machine()}, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with Cluster(name=f"bench-{os.getpid()}") as cluster:
@@ -324,6 +331,9 @@ def main() -> int:
             compare(cluster, folder, options.rounds, not options.no_generic)
         if not options.no_fleet:
             fleet(folder, 20, 3)
+    if not options.no_limits:
+        say("\nimage_limits over 1,000 namespaces:")
+        limits.figures(1000)
     return 0
 
 

@@ -89,11 +89,8 @@ def _create(cluster: Cluster, count: int) -> None:
     cluster.kubectl("create", "--filename", "-", stdin=yaml.safe_dump_all(namespaces))
 
 
-def main() -> int:
-    """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--namespaces", type=int, default=1000)
-    count = parser.parse_args().namespaces
+def figures(count: int) -> None:
+    """Print them for so many namespaces, on a cluster of their own."""
     with Cluster(f"bench-{os.getpid()}", s3=False, report=ScreenSteps(sys.stdout)) as cluster:
         kubeconfig = str(cluster.kubeconfig)
         cluster.kubectl("wait", "--for=create", "--timeout=60s", "configs.imageregistry.operator.alauda.io/cluster")
@@ -122,6 +119,13 @@ def main() -> int:
         print(f"changed={again.changed}", flush=True)
         one = run(kubeconfig, namespaces=["bench-00000"])
         print(f"one namespace:     {one.seconds:.2f} s, {one.mebibytes:.0f} MiB (what Python and its libraries need)")
+
+
+def main() -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--namespaces", type=int, default=1000)
+    figures(parser.parse_args().namespaces)
     return 0
 
 
