@@ -43,7 +43,10 @@ Readings = Mapping[str, Reading]
 
 @dataclass(frozen=True)
 class Write:
-    """One request that changes something. before/after: owned fields only, secrets as fingerprints."""
+    """One request that changes something. before/after: owned fields only, secrets as fingerprints.
+
+    label: the reading that the answer takes the place of, when the judge looks at it.
+    """
 
     verb: str
     path: str
@@ -52,6 +55,7 @@ class Write:
     name: str
     before: JSON
     after: JSON
+    label: str = ""
 
 
 @dataclass(frozen=True)

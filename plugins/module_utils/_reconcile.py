@@ -127,6 +127,7 @@ def reconcile(client: Client, platform: Platform, part: Part, options: Options) 
     elif not plan.verify:
         why = "the operator is told not to act (management_state), so there is no effect to verify"
     else:
+        seen |= {write.label: answers[write.path] for write in plan.writes if write.label}
         _prove(client, platform, part, plan, {**seen, part.main: main}, options, result)
         return result
     result.values["verification"] = not_verified(why)

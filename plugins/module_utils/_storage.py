@@ -645,6 +645,7 @@ def _new_claim(want: Intent, seen: Readings) -> tuple[tuple[str, ...], list[str]
         name=options["claim"],
         before={},
         after={"spec": spec},
+        label="claim",
     )
     return modes, findings, warnings, [write]
 
@@ -732,6 +733,7 @@ def _existing_claim(
                 name=name,
                 before={"spec": {"resources": {"requests": {"storage": has}}}},
                 after={"spec": size},
+                label="claim",
             )
         )
     return modes, findings, warnings, writes

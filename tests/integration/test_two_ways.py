@@ -199,9 +199,19 @@ def test_what_would_differ_runs_as_an_ordinary_module(lab: Lab, playbook_command
         {**task, "environment": {"SOME_VARIABLE": "x"}},
         {**task, "async": 60, "poll": 1},
         {**task, "vars": {"ansible_python_interpreter": "/usr/bin/python3-other"}, "ignore_errors": True},
+        {
+            **task,
+            "become": True,
+            "become_method": "ansible.builtin.su",
+            "ignore_errors": True,
+            "ignore_unreachable": True,
+        },
+        {**task, "vars": {"ansible_connection": "ssh", "ansible_port": 1}, "ignore_unreachable": True},
     ]
     shown = play(tasks, playbook_command, tmp_path, lab, "-vvv")
     assert "runs inside the controller" not in shown
     assert "because the task sets environment variables (SOME_VARIABLE)" in shown
     assert "because the task is asynchronous" in shown
     assert "because ansible_python_interpreter is /usr/bin/python3-other" in shown
+    assert "because the task uses become" in shown
+    assert "because the connection is ssh, not local" in shown
