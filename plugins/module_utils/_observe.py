@@ -32,6 +32,8 @@ TICK_SECONDS = 0.25
 """How often the judge looks again without any event: verdicts also ripen with time. Costs no request."""
 EVIDENCE_SECONDS = 1.0
 """Least time between two probes of the same state."""
+UNAUTHORIZED_LOOKS = 3
+"""How often credentials must be refused before they are taken for expired: a login plugin may be renewing them."""
 STALES_EVIDENCE = ("deployment", "pods")
 """Labels whose change makes earlier probes and log lines worthless."""
 
@@ -109,8 +111,8 @@ class Follow(threading.Thread):
             watch.close()
 
     def run(self) -> None:
-        """List, watch, list again after a break; ends on a refusal (403) or stop()."""
-        pause = 0.2
+        """List, watch, list again after a break; ends on a refusal (403, 401 for good) or stop()."""
+        pause, unauthorized = 0.2, 0
         while not self._ended.is_set():
             try:
                 state: dict[str, JSON] = {}
@@ -121,10 +123,11 @@ class Follow(threading.Thread):
                     state.update((_key(item), self._keep(item)) for item in page.get("items") or ())
                     version = str((page.get("metadata") or {}).get("resourceVersion") or "")
                 self._report(state)
-                pause = 0.2
+                pause, unauthorized = 0.2, 0
                 self._follow(state, version)
             except ApiError as error:
-                if error.status == 403:
+                unauthorized += error.status == 401
+                if error.status == 403 or unauthorized == UNAUTHORIZED_LOOKS:
                     self._sink.put((self._label, error))
                     return
                 self._ended.wait(0.0 if error.status == 410 else pause)
@@ -211,14 +214,7 @@ def wait(
                 asked_at = snapshot.at
                 verdict, history = watcher.judge(snapshot, history)
             elapsed = time.monotonic() - started
-            hidden = [error for label, error in refused.items() if label in required]
-            if hidden and isinstance(verdict, Waiting):
-                verdict = Failed(
-                    "Forbidden",
-                    hidden[0].message,
-                    f"Whether it takes effect cannot be observed: {hidden[0]}",
-                    "Allow list and watch on this resource to the account, or say wait: false.",
-                )
+            verdict = _unless_blind(verdict, refused, required)
             _note(outcome, elapsed, verdict, progress)
             outcome.verdict, outcome.snapshot, outcome.seconds = verdict, snapshot, elapsed
             # A verdict about a state that others have followed already is none.
@@ -231,6 +227,27 @@ def wait(
     finally:
         for follow in follows.values():
             follow.stop()
+
+
+def _unless_blind(verdict: Verdict, refused: Mapping[str, ApiError], required: set[str]) -> Verdict:
+    """The verdict, or why there can be none: what it depends on may not be seen, or nothing may be seen any more."""
+    expired = [error for error in refused.values() if error.status == 401]
+    hidden = [error for label, error in refused.items() if label in required]
+    if expired:
+        return Failed(
+            "Unauthorized",
+            expired[0].message,
+            f"Whether it takes effect cannot be observed any more: {expired[0]}",
+            "Renew the credentials and run the task again; it goes on from where it is.",
+        )
+    if hidden and isinstance(verdict, Waiting):
+        return Failed(
+            "Forbidden",
+            hidden[0].message,
+            f"Whether it takes effect cannot be observed: {hidden[0]}",
+            "Allow list and watch on this resource to the account, or say wait: false.",
+        )
+    return verdict
 
 
 def _note(outcome: Outcome, elapsed: float, verdict: Verdict, progress: Progress | None) -> None:

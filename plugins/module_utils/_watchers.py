@@ -11,13 +11,14 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from ansible_collections.alauda.image_registry.plugins.module_utils import _pruner, _pullsecret
-from ansible_collections.alauda.image_registry.plugins.module_utils._client import ApiError, Client, ClientError
+from ansible_collections.alauda.image_registry.plugins.module_utils._client import ApiError, Client, ClientError, Reply
 from ansible_collections.alauda.image_registry.plugins.module_utils._explain import classify, redact
 from ansible_collections.alauda.image_registry.plugins.module_utils._facts import own
 from ansible_collections.alauda.image_registry.plugins.module_utils._judge import judge
 from ansible_collections.alauda.image_registry.plugins.module_utils._kube import namespaced
 from ansible_collections.alauda.image_registry.plugins.module_utils._model import (
     JSON,
+    Answer,
     Goal,
     History,
     LogFinding,
@@ -33,7 +34,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._probe impor
 PROBE_TIMEOUT = 10.0
 """Seconds for one answer of the registry."""
 LOG_LINES = 200
-PROBE_REPOSITORY = "alauda-image-registry-probe/absent"
+PROBE_PATH = "/v2/alauda-image-registry-probe/absent/tags/list"
 
 
 @dataclass(frozen=True)
@@ -233,38 +234,48 @@ def _probe(client: Client, platform: Platform, snapshot: Snapshot) -> tuple[Prob
     deployment = snapshot.deployment if isinstance(snapshot.deployment, Mapping) else {}
     scheme = "https" if _has_env(deployment, platform.container, "REGISTRY_HTTP_TLS_CERTIFICATE") else "http"
     interval = parse_interval(deployment)
-    namespace = platform.namespace
-    pods = (
-        [pod for pod in snapshot.pods if not pod["metadata"].get("deletionTimestamp")]
-        if isinstance(snapshot.pods, tuple)
-        else []
-    )
-    targets: list[tuple[str, str, JSON | None]] = [
-        (
-            f"pod/{pod['metadata']['name']}",
-            namespaced(namespace, "pods", f"{scheme}:{pod['metadata']['name']}:{platform.port}"),
-            pod,
-        )
-        for pod in pods
-    ] or [
-        (
-            f"service/{platform.service}",
-            namespaced(namespace, "services", f"{scheme}:{platform.service}:{platform.port}"),
-            None,
-        )
-    ]
-    return tuple(_ask(client, via, path, pod, platform.container, interval) for via, path, pod in targets)
+
+    def ask(resource: str, name: str) -> Reply | ClientError:
+        """tags/list tells about the storage at once and names the cause; with a login wanted it is as good as /v2/."""
+        path = namespaced(platform.namespace, resource, f"{scheme}:{name}:{platform.port}")
+        try:
+            return client.raw("GET", f"{path}/proxy{PROBE_PATH}", retry=False, read_timeout=PROBE_TIMEOUT)
+        except ClientError as error:
+            return error
+
+    def read(via: str, reply: Reply | ClientError, pods: Sequence[JSON]) -> Probe:
+        """pods: those that may have answered, as far as they are known; the youngest container counts."""
+        if isinstance(reply, ClientError):
+            return read_probe(PROBE_PATH, 0, {}, str(reply).encode(), via, None, interval, time.monotonic())
+        ages = [_container_age(pod, platform.container, reply.headers.get("date")) for pod in pods]
+        known = [age for age in ages if age is not None]
+        age = min(known) if known and len(known) == len(ages) else None
+        return read_probe(PROBE_PATH, reply.status, reply.headers, reply.body, via, age, interval, time.monotonic())
+
+    if isinstance(snapshot.pods, tuple):
+        staying = {pod["metadata"]["name"]: pod for pod in _staying(snapshot.pods)}
+        if staying:
+            return tuple(read(f"pod/{name}", ask("pods", name), (pod,)) for name, pod in staying.items())
+    via, reply = f"service/{platform.service}", ask("services", platform.service)
+    probe = read(via, reply, ())
+    if probe.answer is Answer.TOO_EARLY and probe.status in (401, 403):
+        # Who wants a login has looked at the storage before, once it has been running for a while.
+        probe = read(via, reply, _pods(client, platform, deployment))
+    return (probe,)
 
 
-def _ask(client: Client, via: str, path: str, pod: JSON | None, container: str, interval: float) -> Probe:
-    """tags/list tells about the storage at once and names the cause; where a login is wanted it is as good as /v2/."""
-    asked = f"/v2/{PROBE_REPOSITORY}/tags/list"
+def _staying(pods: Sequence[JSON]) -> tuple[JSON, ...]:
+    return tuple(pod for pod in pods if not pod["metadata"].get("deletionTimestamp"))
+
+
+def _pods(client: Client, platform: Platform, deployment: JSON) -> tuple[JSON, ...]:
+    """The Deployment's Pods, read once; none when that is not allowed."""
+    path = namespaced(platform.namespace, "pods")
     try:
-        reply = client.raw("GET", f"{path}/proxy{asked}", retry=False, read_timeout=PROBE_TIMEOUT)
-    except ClientError as error:
-        return read_probe(asked, 0, {}, str(error).encode(), via, None, interval, time.monotonic())
-    age = None if pod is None else _container_age(pod, container, reply.headers.get("date"))
-    return read_probe(asked, reply.status, reply.headers, reply.body, via, age, interval, time.monotonic())
+        pods, _version = client.list(path, label_selector=_selector(deployment))
+    except (ApiError, ClientError):
+        return ()
+    return own(_staying(pods), deployment)
 
 
 def _container_age(pod: JSON, container: str, date: str | None) -> float | None:

@@ -412,6 +412,32 @@ def test_request_budget_with_nothing_to_change(lab: Lab, proxy: ApiProxy, backen
     assert len(proxy.requests) <= budget, [f"{item.method} {item.path}" for item in proxy.requests]
 
 
+def test_a_registry_that_wants_a_login(lab: Lab, proxy: ApiProxy) -> None:
+    """Its 401 proves the storage once it has been running for a while: one request more, and no wait, from then on."""
+    lab.annotate_nodes(fault="login")
+    first = ok(lab.storage(backend="emptydir", replicas=1, disable_redirect=True))
+    assert {probe["status"] for probe in first["verification"]["probes"]} == {401}
+    told = [entry["state"] for entry in first["verification"]["timeline"]]
+    assert any("wants a login; it has not checked its storage yet" in state for state in told)
+    again = ok(lab.storage(kubeconfig=str(proxy.kubeconfig), backend="emptydir", replicas=1, disable_redirect=True))
+    assert again["changed"] is False
+    assert [probe["via"] for probe in again["verification"]["probes"]] == ["service/image-registry"]
+    assert len(proxy.requests) <= 4, [f"{item.method} {item.path}" for item in proxy.requests]
+
+
+def test_credentials_that_expire_while_it_waits(lab: Lab, proxy: ApiProxy) -> None:
+    """Said soon, and never taken for a missing right, with which a verdict would be possible."""
+    proxy.fault("status", code=401, method="GET", path=r"/pods$", times=None, message="Unauthorized")
+    result = lab.storage(
+        kubeconfig=str(proxy.kubeconfig), backend="emptydir", replicas=1, disable_redirect=True, wait_timeout=120
+    )
+    assert result["failed"]
+    assert result["changed"] is True
+    assert result["verification"]["reason"] == "Unauthorized"
+    assert "does not accept the credentials" in result["msg"]
+    assert "api_key" in result["msg"]
+
+
 def test_a_wait_in_which_nothing_happens_asks_nothing(lab: Lab, proxy: ApiProxy) -> None:
     """A Pod takes its time; what happens is told by watches, which the server keeps open for 300 seconds."""
     lab.annotate_nodes(ready_after="25s")

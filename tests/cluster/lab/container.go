@@ -435,8 +435,13 @@ func (c *container) startRegistry(declared map[string]string, log *containerLog)
 	if file := values["REGISTRY_STORAGE_S3_CREDENTIALSCONFIGPATH"]; file != "" {
 		values["AWS_SHARED_CREDENTIALS_FILE"] = file // the same file, under the name that every build understands
 	}
-	if c.w.fault() == "no-storage-network" {
+	switch c.w.fault() {
+	case "no-storage-network":
 		cutOff(values)
+	case "login": // the registry makes the file, with a password that nobody is told
+		values["REGISTRY_AUTH"] = "htpasswd"
+		values["REGISTRY_AUTH_HTPASSWD_REALM"] = "registry"
+		values["REGISTRY_AUTH_HTPASSWD_PATH"] = filepath.Join(home, "htpasswd")
 	}
 	if values["REGISTRY_HTTP_TLS_CERTIFICATE"] != "" {
 		if _, err := os.Stat(values["REGISTRY_HTTP_TLS_CERTIFICATE"]); os.IsNotExist(err) {

@@ -33,7 +33,7 @@ import (
 
 // Annotations by which tests steer Pods, read from the Pod and else from its Node (or from the first Node).
 const (
-	faultAnnotation    = "lab.alauda.io/fault"       // never-ready, crash-loop, slow, no-storage-network
+	faultAnnotation    = "lab.alauda.io/fault"       // never-ready, crash-loop, slow, no-storage-network, login
 	readyAnnotation    = "lab.alauda.io/ready-after" // duration from the container's start to its readiness
 	goneAnnotation     = "lab.alauda.io/gone-after"  // duration from the Pod's deletion to its end
 	runAnnotation      = "lab.alauda.io/run-for"     // duration of a container that ends by itself (Jobs)
