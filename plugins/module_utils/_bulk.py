@@ -230,7 +230,7 @@ def _verify(
                     if not timeline or elapsed - timeline[-1][0] >= LINE_SECONDS:
                         note(timeline, elapsed, _standing(names, checked, behind), options.progress)
         except (ApiError, ClientError) as error:
-            result.failure = result.failure or f"Written, but whether it took effect cannot be observed: {error}"
+            result.failure = result.failure or f"Whether the limits took effect cannot be observed: {error}"
     seconds = time.monotonic() - started
     note(timeline, seconds, _standing(names, checked, behind), options.progress if timeline else None)
     uncounted: dict[str, int] = {}

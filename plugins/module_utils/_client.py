@@ -317,18 +317,26 @@ def _files_of_our_own() -> Iterator[None]:
                 del known[content]
 
 
-def _keep_in_memory(pool: dict[str, Any]) -> None:
+def _keep_in_memory(manager: Any) -> None:
     """Load the files of a pool's TLS settings once, as urllib3 does for each connection, so that they can go away."""
-    context = urllib3.util.ssl_.create_urllib3_context(cert_reqs=pool["cert_reqs"])
+    pool = manager.connection_pool_kw
     authorities, data = pool.pop("ca_certs", None), pool.pop("ca_cert_data", None)
-    if authorities or data:
-        context.load_verify_locations(cafile=authorities, cadata=data)
-    elif context.verify_mode != ssl.CERT_NONE:
-        context.load_default_certs()
     certificate, key = pool.pop("cert_file", None), pool.pop("key_file", None)
+
+    def context() -> ssl.SSLContext:
+        made: ssl.SSLContext = urllib3.util.ssl_.create_urllib3_context(cert_reqs=pool["cert_reqs"])
+        if authorities or data:
+            made.load_verify_locations(cafile=authorities, cadata=data)
+        elif made.verify_mode != ssl.CERT_NONE:
+            made.load_default_certs()
+        return made
+
+    pool["ssl_context"] = context()
     if certificate:
-        context.load_cert_chain(certificate, key, password=_no_password)
-    pool["ssl_context"] = context
+        pool["ssl_context"].load_cert_chain(certificate, key, password=_no_password)
+    proxy = getattr(manager, "proxy_config", None)
+    if proxy is not None and proxy.ssl_context is None:  # an HTTPS proxy is trusted by the same authorities
+        manager.proxy_config = pool["_proxy_config"] = proxy._replace(ssl_context=context())
 
 
 def _no_password() -> str:
@@ -358,7 +366,7 @@ class Client:
             try:
                 self._pool = kubernetes_client.ApiClient(configuration=self._settings).rest_client.pool_manager
                 if self._host.lower().startswith("https://"):
-                    _keep_in_memory(self._pool.connection_pool_kw)
+                    _keep_in_memory(self._pool)
             except (OSError, ValueError) as error:
                 raise ClientError(f"Cannot set up the connection to {self._host}: {_no_secret(error)}") from None
         self._sleep = sleep

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import http.server
 import threading
+from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._client import (
@@ -102,3 +104,15 @@ def test_the_option_host_stays_in_force_when_the_kubeconfig_renews_its_token() -
             assert client.raw("GET", path, retry=False).status == 200
         server.shutdown()
     assert asked == [("/first", "Bearer a-token"), ("/second", "Bearer a-token")]
+
+
+def test_an_https_proxy_is_trusted_by_the_given_authorities(tmp_path: Path) -> None:
+    """As urllib3 does it with the file itself."""
+    end = "-----END CERTIFICATE-----\n"
+    authority = tmp_path / "ca.pem"
+    authority.write_text(Path(certifi.where()).read_text(encoding="utf-8").partition(end)[0] + end)
+    given = {"host": "https://api.example.com", "api_key": "x", "proxy": "https://proxy.example.com"}
+    pool: Any = Client({**given, "ca_cert": str(authority)})._pool
+    for context in (pool.proxy_config.ssl_context, pool.connection_pool_kw["ssl_context"]):
+        assert len(context.get_ca_certs()) == 1
+    assert pool.connection_pool_kw["_proxy_config"] is pool.proxy_config
