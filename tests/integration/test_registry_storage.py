@@ -57,6 +57,8 @@ def test_pvc_read_write_many(lab: Lab) -> None:
     assert [item["kind"] for item in first["written"]] == ["PersistentVolumeClaim", "Config"]
     assert first["verification"]["verdict"] == "done"
     assert len(first["verification"]["probes"]) == 2
+    told = [entry["state"] for entry in first["verification"]["timeline"]]
+    assert not [state for state in told if "does not exist" in state], "the claim has just been made"
     second = ok(lab.storage(**task))
     assert (second["changed"], second["patch"], second["written"]) == (False, {}, [])
     assert second["verification"]["verdict"] == "done"
