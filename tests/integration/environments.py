@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Other Pythons and other versions of Ansible, made from the locks for the tests that need them."""
+"""ansible-playbook for the tests that need it: this environment's, and others made from the locks."""
 
 from __future__ import annotations
 
@@ -9,10 +9,36 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
+THIS = Path(sys.executable).parent / "ansible-playbook"
+
+
+def play(
+    folder: Path,
+    tasks: list[dict[str, Any]],
+    *flags: str,
+    timeout: float,
+    command: Path = THIS,
+    **variables: str,
+) -> subprocess.CompletedProcess[str]:
+    """Run tasks on localhost, whatever their end. folder: for what belongs to the run. variables: environment."""
+    playbook = folder / "play.yml"
+    playbook.write_text(yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
+    ansible = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_HOME": str(folder / "home")}
+    return subprocess.run(
+        [str(command), str(playbook), *flags],
+        cwd=ROOT,
+        env={**os.environ, **ansible, **variables},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
 
 
 def find_python(version: str) -> Path | None:

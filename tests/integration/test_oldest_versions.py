@@ -4,17 +4,14 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.integration.conftest import Lab
-from tests.integration.environments import ROOT, environment, find_python
+from tests.integration.environments import ROOT, environment, find_python, play
 
 pytestmark = pytest.mark.cluster
 
@@ -33,24 +30,10 @@ def _page(number: int) -> dict[str, dict[str, Any]]:
 
 
 def _play(controller: Path, target: Path, lab: Lab, folder: Path, page: dict[str, dict[str, Any]]) -> tuple[int, str]:
-    playbook = folder / "play.yml"
     tasks = [{f"alauda.image_registry.{module}": options} for module, options in page.items()]
-    playbook.write_text(yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
-    interpreter = json.dumps({"ansible_python_interpreter": str(target)})
-    done = subprocess.run(
-        [str(controller / "ansible-playbook"), "-vvv", "-e", interpreter, str(playbook)],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-            "ANSIBLE_HOME": str(folder / "home"),
-            "K8S_AUTH_KUBECONFIG": lab.kubeconfig,
-        },
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    flags = ("-vvv", "-e", json.dumps({"ansible_python_interpreter": str(target)}))
+    command = controller / "ansible-playbook"
+    done = play(folder, tasks, *flags, timeout=300, command=command, K8S_AUTH_KUBECONFIG=lab.kubeconfig)
     return done.returncode, done.stdout + done.stderr
 
 

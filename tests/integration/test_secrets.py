@@ -5,19 +5,16 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from tests.integration.conftest import NAMESPACE, Lab
+from tests.integration.environments import play
 
 pytestmark = pytest.mark.cluster
-
-ROOT = Path(__file__).parents[2]
 
 
 def forms(secret: str) -> list[str]:
@@ -41,37 +38,14 @@ def test_nothing_secret_is_printed(lab: Lab, tmp_path: Path, works: bool) -> Non
         "wait_timeout": 60,
         "kubeconfig": kubeconfig,
     }
-    play = [
-        {
-            "hosts": "localhost",
-            "gather_facts": False,
-            "tasks": [
-                {"alauda.image_registry.registry_storage": task, "register": "result", "ignore_errors": True},
-                {"ansible.builtin.debug": {"var": "result"}},
-            ],
-        }
+    tasks: list[dict[str, Any]] = [
+        {"alauda.image_registry.registry_storage": task, "register": "result", "ignore_errors": True},
+        {"ansible.builtin.debug": {"var": "result"}},
     ]
-    playbook = tmp_path / "play.yml"
-    playbook.write_text(yaml.safe_dump(play))
     values = tmp_path / "values.yml"
     values.write_text(yaml.safe_dump({"access": access, "secret": secret}))
-    command = [
-        str(Path(sys.executable).parent / "ansible-playbook"),
-        "-vvvv",
-        "--diff",
-        "-e",
-        f"@{values}",
-        str(playbook),
-    ]
-    shown = subprocess.run(
-        command,
-        cwd=ROOT,
-        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_LOG_PATH": str(tmp_path / "log")},
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-    )
+    flags = ("-vvvv", "--diff", "-e", f"@{values}")
+    shown = play(tmp_path, tasks, *flags, timeout=180, ANSIBLE_LOG_PATH=str(tmp_path / "log"))
     everything = shown.stdout + shown.stderr + (tmp_path / "log").read_text()
     assert ("failed=0" in shown.stdout) is True
     assert ("ignored=0" in shown.stdout) is works
@@ -89,26 +63,9 @@ def test_no_key_stays_in_the_temporary_folder(lab: Lab, tmp_path: Path, in_contr
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     task = {"management_state": "Managed", "kubeconfig": str(lab.kubeconfig)}
-    play = [
-        {"hosts": "localhost", "gather_facts": False, "tasks": [{"alauda.image_registry.registry_pullsecret": task}]}
-    ]
-    playbook = tmp_path / "play.yml"
-    playbook.write_text(yaml.safe_dump(play))
-    shown = subprocess.run(
-        [
-            str(Path(sys.executable).parent / "ansible-playbook"),
-            "-vvv",
-            "-e",
-            json.dumps({"alauda_image_registry_in_controller": in_controller}),
-            str(playbook),
-        ],
-        cwd=ROOT,
-        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "TMPDIR": str(temporary)},
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-    )
+    flags = ("-vvv", "-e", json.dumps({"alauda_image_registry_in_controller": in_controller}))
+    tasks = [{"alauda.image_registry.registry_pullsecret": task}]
+    shown = play(tmp_path, tasks, *flags, timeout=180, TMPDIR=str(temporary))
     assert "failed=0" in shown.stdout, shown.stdout + shown.stderr
     assert ("runs inside the controller" in shown.stdout) is in_controller
     assert [str(left) for left in temporary.rglob("*")] == []

@@ -7,18 +7,14 @@ Runs on the ansible-core of this environment and, where uv finds a Python 3.13, 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._platform import ALAUDA
 from tests.integration.conftest import Lab
-from tests.integration.environments import ROOT, environment, find_python
+from tests.integration.environments import ROOT, THIS, environment, find_python, play
 
 pytestmark = pytest.mark.cluster
 
@@ -110,28 +106,13 @@ def _newer() -> Path:
 def playbook_command(request: pytest.FixtureRequest) -> Path:
     """ansible-playbook of this environment, and of a newer one where there is a Python for it."""
     if request.param == "this":
-        return Path(sys.executable).parent / "ansible-playbook"
+        return THIS
     return _newer()
 
 
-def play(tasks: list[dict[str, Any]], command: Path, folder: Path, lab: Lab, *flags: str) -> str:
-    """Run tasks on localhost and return everything that was printed."""
-    playbook = folder / "play.yml"
-    playbook.write_text(yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
-    done = subprocess.run(
-        [str(command), str(playbook), *flags],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-            "ANSIBLE_HOME": str(folder / "home"),
-            "K8S_AUTH_KUBECONFIG": lab.kubeconfig,
-        },
-        capture_output=True,
-        text=True,
-        timeout=580,
-        check=False,
-    )
+def shown_by(tasks: list[dict[str, Any]], command: Path, folder: Path, lab: Lab, *flags: str) -> str:
+    """Everything that a run which ended well has printed."""
+    done = play(folder, tasks, *flags, timeout=580, command=command, K8S_AUTH_KUBECONFIG=lab.kubeconfig)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout + done.stderr
 
@@ -177,7 +158,7 @@ def test_both_ways_give_the_same_result(lab: Lab, playbook_command: Path, tmp_pa
             "no_log": True,
         }
     )
-    shown = play(tasks, playbook_command, tmp_path, lab, "-vvv", "--diff")
+    shown = shown_by(tasks, playbook_command, tmp_path, lab, "-vvv", "--diff")
     results = json.loads((tmp_path / "results.json").read_text())
     different = {}
     for number, name in enumerate(CASES):
@@ -208,7 +189,7 @@ def test_what_would_differ_runs_as_an_ordinary_module(lab: Lab, playbook_command
         },
         {**task, "vars": {"ansible_connection": "ssh", "ansible_port": 1}, "ignore_unreachable": True},
     ]
-    shown = play(tasks, playbook_command, tmp_path, lab, "-vvv")
+    shown = shown_by(tasks, playbook_command, tmp_path, lab, "-vvv")
     assert "runs inside the controller" not in shown
     assert "because the task sets environment variables (SOME_VARIABLE)" in shown
     assert "because the task is asynchronous" in shown
