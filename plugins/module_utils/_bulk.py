@@ -148,7 +148,7 @@ def _paths(kind: str, names: list[str]) -> list[str]:
 
 def _reduced(item: JSON) -> JSON:
     """Without managedFields and annotations, which are most of a small object."""
-    keep = ("namespace", "resourceVersion", "deletionTimestamp", "labels")
+    keep = ("namespace", "name", "resourceVersion", "deletionTimestamp", "labels")
     return {
         "metadata": {key: item["metadata"][key] for key in keep if key in item["metadata"]},
         "spec": item.get("spec") or {},

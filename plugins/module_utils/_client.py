@@ -533,13 +533,20 @@ class Client:
                 return
 
     def list(
-        self, path: str, *, label_selector: str = "", field_selector: str = "", metadata: bool = False
+        self,
+        path: str,
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        metadata: bool = False,
+        keep: Callable[[JSON], JSON] | None = None,
     ) -> tuple[list[JSON], str]:
-        """All items, and the resourceVersion a watch can go on from."""
+        """All items, and the resourceVersion a watch can go on from. keep: what is remembered of each item."""
         items: list[JSON] = []
         version = ""
         for page in self.pages(path, label_selector=label_selector, field_selector=field_selector, metadata=metadata):
-            items.extend(page.get("items") or [])
+            found = page.get("items") or []
+            items.extend(map(keep, found) if keep else found)
             version = str((page.get("metadata") or {}).get("resourceVersion") or "")
         return items, version
 

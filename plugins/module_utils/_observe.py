@@ -47,7 +47,7 @@ class Target:
 
     metadata: only metadata is asked for, so that the content of Secrets never leaves the API server.
     required: without it there is no verdict, so that a refusal (403) ends the wait.
-    keep: what is remembered of each object, when there are many.
+    keep: what is remembered of each object, when there are many; its name and namespace at least.
     """
 
     label: str
@@ -99,7 +99,7 @@ class Follow(threading.Thread):
         self._client, self._sink, self._label, self._path = client, sink, target.label, target.path
         self._fields, self._labels = target.field_selector, target.label_selector
         self._metadata = target.metadata
-        self._keep = target.keep or (lambda item: item)
+        self._keep = target.keep
         self._ended = threading.Event()
         self._watch: Watch | None = None
 
@@ -115,13 +115,14 @@ class Follow(threading.Thread):
         pause, unauthorized = 0.2, 0
         while not self._ended.is_set():
             try:
-                state: dict[str, JSON] = {}
-                version = ""
-                for page in self._client.pages(
-                    self._path, field_selector=self._fields, label_selector=self._labels, metadata=self._metadata
-                ):
-                    state.update((_key(item), self._keep(item)) for item in page.get("items") or ())
-                    version = str((page.get("metadata") or {}).get("resourceVersion") or "")
+                items, version = self._client.list(
+                    self._path,
+                    field_selector=self._fields,
+                    label_selector=self._labels,
+                    metadata=self._metadata,
+                    keep=self._keep,
+                )
+                state = {_key(item): item for item in items}
                 self._report(state)
                 pause, unauthorized = 0.2, 0
                 self._follow(state, version)
@@ -163,7 +164,7 @@ class Follow(threading.Thread):
                     if event.type == "DELETED":
                         state.pop(_key(event.object), None)
                     else:
-                        state[_key(event.object)] = self._keep(event.object)
+                        state[_key(event.object)] = self._keep(event.object) if self._keep else event.object
                     self._report(state)
             finally:
                 self._watch.close()
@@ -215,7 +216,7 @@ def wait(
                 verdict, history = watcher.judge(snapshot, history)
             elapsed = time.monotonic() - started
             verdict = _unless_blind(verdict, refused, required)
-            _note(outcome, elapsed, verdict, progress)
+            note(outcome.timeline, elapsed, sentence(verdict), progress)
             outcome.verdict, outcome.snapshot, outcome.seconds = verdict, snapshot, elapsed
             # A verdict about a state that others have followed already is none.
             if isinstance(verdict, (Done, Failed)) and (sink.empty() or elapsed >= timeout):
@@ -250,13 +251,11 @@ def _unless_blind(verdict: Verdict, refused: Mapping[str, ApiError], required: s
     return verdict
 
 
-def _note(outcome: Outcome, elapsed: float, verdict: Verdict, progress: Progress | None) -> None:
-    text = (
-        verdict.why
-        if isinstance(verdict, Waiting)
-        else getattr(verdict, "summary", "") or getattr(verdict, "cause", "")
-    )
-    note(outcome.timeline, elapsed, text, progress)
+def sentence(verdict: Verdict) -> str:
+    """A verdict as one line for people."""
+    if isinstance(verdict, Done):
+        return verdict.summary
+    return verdict.why if isinstance(verdict, Waiting) else verdict.cause
 
 
 def note(timeline: list[tuple[float, str]], elapsed: float, text: str, progress: Progress | None) -> None:

@@ -30,6 +30,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._observe imp
     Outcome,
     Progress,
     Watcher,
+    sentence,
     told,
     wait,
 )
@@ -292,7 +293,7 @@ def verify(client: Client, watcher: Watcher, snapshot: Snapshot, changed: bool, 
             verdict, history = watcher.judge(snapshot, history)
         if isinstance(verdict, (Done, Failed)):
             seconds = time.monotonic() - started
-            return Outcome(verdict, snapshot, seconds, timeline=[(round(seconds, 1), _text(verdict))])
+            return Outcome(verdict, snapshot, seconds, timeline=[(round(seconds, 1), sentence(verdict))])
     return wait(
         client,
         watcher,
@@ -306,12 +307,6 @@ def verify(client: Client, watcher: Watcher, snapshot: Snapshot, changed: bool, 
 def seen_object(reading: Reading) -> Seen:
     """A reading as the judge wants it: what we may not read is unseen."""
     return UNSEEN if isinstance(reading, (Denied, tuple)) else reading
-
-
-def _text(verdict: Verdict) -> str:
-    if isinstance(verdict, Done):
-        return verdict.summary
-    return verdict.why if isinstance(verdict, Waiting) else verdict.cause
 
 
 # -- reporting -------------------------------------------------------------------------------------------------------
@@ -347,7 +342,7 @@ def report(outcome: Outcome, main: JSON, extra: Mapping[str, Any], events: Seque
     status = main.get("status") or {}
     values: dict[str, Any] = {
         "verdict": "done" if isinstance(verdict, Done) else "failed",
-        "summary": _text(verdict),
+        "summary": sentence(verdict),
         "seconds": round(outcome.seconds, 2),
         "conditions": {
             item.get("type"): {key: item[key] for key in ("status", "reason", "message") if key in item}
@@ -390,7 +385,7 @@ def _failure_text(outcome: Outcome, main: JSON, changed: bool, events: Sequence[
         if verdict.quoted and verdict.quoted not in verdict.cause:
             text += f" [{verdict.reason}: {verdict.quoted}]" if verdict.reason else f" [{verdict.quoted}]"
         return f"{text} What to do: {verdict.remedy}"
-    text = f"{begin} within {outcome.seconds:.0f} s: {_text(verdict)}."
+    text = f"{begin} within {outcome.seconds:.0f} s: {sentence(verdict)}."
     words = _last_words(main)
     if words:
         text += f" The operator says: {words}."
