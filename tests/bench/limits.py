@@ -93,7 +93,6 @@ def figures(count: int) -> None:
     """Print them for so many namespaces, on a cluster of their own."""
     with Cluster(f"bench-{os.getpid()}", s3=False, report=ScreenSteps(sys.stdout)) as cluster:
         kubeconfig = str(cluster.kubeconfig)
-        cluster.kubectl("wait", "--for=create", "--timeout=60s", "configs.imageregistry.operator.alauda.io/cluster")
         started = time.monotonic()
         _create(cluster, count)
         print(

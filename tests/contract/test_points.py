@@ -17,6 +17,7 @@ import pytest
 
 from tests.cluster import Cluster
 from tests.cluster.operator import names
+from tests.cluster.operator.__main__ import Operator
 from tests.cluster.operator.api import Api, ApiError
 from tests.cluster.operator.cluster import Cluster as OperatorCluster
 from tests.cluster.operator.others import NoiseController
@@ -117,6 +118,18 @@ def stage() -> Iterator[Stage]:
 def lab(stage: Stage) -> Lab:
     stage.settle(recording.load("two-backends"))
     return Lab(stage)
+
+
+def test_the_simulator_is_ready_when_its_configuration_exists() -> None:
+    with Cluster(operator=False) as cluster:
+        api = Api(cluster.kubeconfig)
+        operator = Operator(api)
+        operator.start()
+        try:
+            assert api.find("Config", names.SINGLETON), "whoever waited for `ready` may patch at once"
+            assert api.find("ImagePruner", names.SINGLETON)
+        finally:
+            operator.stop()
 
 
 def test_point_01_status_stays_frozen_while_a_sync_is_blocked(lab: Lab) -> None:

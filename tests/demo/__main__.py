@@ -193,7 +193,6 @@ class Demo:
         """All chapters in order. Raises NotAsPromised, ImageError, ClusterError."""
         chapter = self._screen.chapter
         chapter("What is running")
-        self._cluster.kubectl("wait", "--for=create", "--timeout=60s", CONFIG)
         for line in self._cluster.describe().splitlines():
             self._screen.line(line)
         self._kubectl("version")

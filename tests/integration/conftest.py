@@ -157,8 +157,6 @@ class Lab:
 @pytest.fixture(scope="session")
 def _lab() -> Iterator[Lab]:
     with Cluster(name=f"integration-{uuid.uuid4().hex[:6]}") as cluster:
-        # The operator is up a moment before it has made its configuration.
-        cluster.kubectl("wait", "--for=create", "--timeout=60s", "configs.imageregistry.operator.alauda.io/cluster")
         client = Client({"kubeconfig": str(cluster.kubeconfig)})
         yield Lab(cluster, client)
         client.close()

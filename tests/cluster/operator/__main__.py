@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """``python -m tests.cluster.operator --kubeconfig PATH [--time-scale F]``: the simulated operator as a process.
 
-Prints ``operator: ready`` on stdout when everything is installed and its caches are filled; stops on SIGTERM or SIGINT.
+Prints ``operator: ready`` on stdout when everything is installed and its configuration exists; stops on SIGTERM or
+SIGINT.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from . import names
 from .api import Api, ApiError
 from .bootstrap import install
 from .cluster import Cluster
@@ -79,12 +81,16 @@ class Operator:
             self._add("noise", NoiseController(self.cluster).sync, resync=noise * scale)
 
     def start(self) -> None:
-        """Install, fill the caches and start all controllers."""
+        """Install, fill the caches, start all controllers; TimeoutError if they do not make their objects in 30 s."""
         install(self.api)
         self.cluster.start()
         for name, trigger, sync, resync in self._loops:
             trigger.poke()
             threading.Thread(target=self._run, args=(name, trigger, sync, resync), name=name, daemon=True).start()
+        # Whoever was told that the operator is ready may patch at once.
+        for kind in ("Config", "ImagePruner"):
+            if not self.cluster.caches[kind].await_item(names.SINGLETON, 30):
+                raise TimeoutError(f"{kind} {names.SINGLETON} was not created within 30 s")
 
     def stop(self) -> None:
         """Let all threads end."""

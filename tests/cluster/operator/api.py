@@ -216,7 +216,7 @@ class Cache:
         self._api, self._kind, self._namespace = api, kind, namespace
         self._listeners = [changed] if changed else []
         self._items: dict[tuple[str, str], Json] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._stop = threading.Event()
         self.synced = threading.Event()
 
@@ -236,6 +236,11 @@ class Cache:
         """The cached object; do not change it."""
         with self._lock:
             return self._items.get((namespace or self._namespace or "", name))
+
+    def await_item(self, name: str, timeout: float) -> bool:
+        """Wait until an object is cached; False when it is not there after ``timeout`` seconds."""
+        with self._lock:
+            return self._lock.wait_for(lambda: (self._namespace or "", name) in self._items, timeout)
 
     def items(self) -> list[Json]:
         """All cached objects; do not change them."""
@@ -282,6 +287,7 @@ class Cache:
             if old is not None and int(old["metadata"]["resourceVersion"]) >= int(obj["metadata"]["resourceVersion"]):
                 return
             self._items[_key(obj)] = obj
+            self._lock.notify_all()
         for changed in self._listeners:
             changed(old, obj)
 
