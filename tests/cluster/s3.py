@@ -105,6 +105,12 @@ class S3:
         """Delete a key: from now on it is answered InvalidAccessKeyId."""
         _client("iam", self.endpoint, self.key).delete_access_key(UserName=key.user, AccessKeyId=key.access_key)
 
+    def only_reading(self, user: str) -> None:
+        """Take from a user the right to write, as a policy without ``s3:PutObject`` does."""
+        reading = {**EVERYTHING, "Statement": [{"Effect": "Allow", "Action": ["s3:List*", "s3:Get*"], "Resource": "*"}]}
+        iam = _client("iam", self.endpoint, self.key)
+        iam.put_user_policy(UserName=user, PolicyName="everything", PolicyDocument=json.dumps(reading))
+
     def rotate_key(self, key: Key) -> Key:
         """Replace a key: the old one is refused from now on, the new one is returned."""
         fresh = self.new_key(key.user)
