@@ -163,7 +163,7 @@ STORAGE: Spec = {
     "rollout_strategy": {"type": "str", "choices": ["RollingUpdate", "Recreate"]},
     "disable_redirect": {"type": "bool"},
     "on_backend_change": {"type": "str", "choices": ["fail", "allow"], "default": "fail"},
-    "probe": {"type": "str", "choices": ["auto", "require", "skip"], "default": "auto"},
+    "probe": {"type": "str", "choices": ["auto", "require", "write", "skip"], "default": "auto"},
 }
 
 STORAGE_REQUIRED_IF: Sequence[tuple[str, str, tuple[str, ...]]] = [

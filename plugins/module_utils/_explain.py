@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._model import LogFinding
+from ansible_collections.alauda.image_registry.plugins.module_utils._model import Failed, LogFinding
 
 # -- texts -------------------------------------------------------------------------------------------------------------
 
@@ -480,6 +480,17 @@ _ACCESS = re.compile(
 _SPEAKING_FIELDS = ("msg", "err.message", "err.detail", "error", "err")
 _QUIET_LEVELS = frozenset({"trace", "debug", "info"})
 _LONGEST_LINE = 600
+
+
+def changed_back(kind: str, resource: str, fields: str) -> Failed:
+    """Somebody has undone our write. resource: the kind's name for kubectl."""
+    return Failed(
+        "SpecChanged",
+        f"{kind}.spec differs again in: {fields}",
+        "Another writer or the operator changed it back after our write.",
+        "Run the task again; if it comes back, find the other writer (GitOps, another playbook) with "
+        f"kubectl get {resource} cluster -o yaml --show-managed-fields.",
+    )
 
 
 def classify(lines: Iterable[str], pod: str = "") -> list[LogFinding]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._explain import (
     Explanation,
+    changed_back,
     explain,
     explain_pod,
     explain_storage,
@@ -83,6 +84,15 @@ UNNAMED_SECOND_LOOK = 2.0
 """On top of one health interval, for a refusal without the storage's own words: it outlives a repair that long."""
 UNREACHABLE = 10.0
 
+_WORST_FIRST = (
+    Answer.BROKEN,
+    Answer.UNREACHABLE,
+    Answer.REFUSED,
+    Answer.TOO_EARLY,
+    Answer.FORBIDDEN,
+    Answer.SERVES,
+)
+"""Of the answers of several Pods the first of these decides."""
 _ELSEWHERE = frozenset({"IngressDegraded", "RouteDegraded"})
 """Trouble with exposing the registry: it stays available (operator facts, section 0), so a rollout only warns of it."""
 _PERMANENT = frozenset({"VerificationFailed", "StorageNotConfigured"})
@@ -254,13 +264,7 @@ class _Case:
             yield _Trouble(
                 f"spec:{fields}",
                 SPEC_CHANGED,
-                Failed(
-                    "SpecChanged",
-                    f"Config.spec differs again in: {fields}",
-                    "Another writer or the operator changed it back after our write.",
-                    "Run the task again; if it comes back, find the other writer (GitOps, another playbook) with "
-                    "kubectl get configs cluster -o yaml --show-managed-fields.",
-                ),
+                changed_back("Config", "configs", fields),
             )
         if self.serves and state == "Managed" and number(self.spec, "replicas") == 0:
             yield _Trouble(
@@ -545,7 +549,7 @@ class _Case:
         latest = self._latest(settled)
         if not latest:
             return Waiting(f"{accepted}; rollout complete, asking the registry", self._probe_needs())
-        for answer in (Answer.BROKEN, Answer.UNREACHABLE, Answer.TOO_EARLY, Answer.SERVES, Answer.FORBIDDEN):
+        for answer in _WORST_FIRST:
             chosen = [probe for probe in latest if probe.answer is answer]
             if not chosen:
                 continue
@@ -553,13 +557,16 @@ class _Case:
                 return self._broken(accepted, chosen[0])
             if answer is Answer.UNREACHABLE:
                 return self._unreachable(accepted, chosen[0])
+            if answer is Answer.REFUSED:
+                return self._upload_refused(chosen[0])
             if answer is Answer.TOO_EARLY:
-                waited = chosen[0].at - settled
-                if waited < parse_interval(self.deployment, self.goal.container) + UNNAMED_SECOND_LOOK:
+                window = parse_interval(self.deployment, self.goal.container) + UNNAMED_SECOND_LOOK
+                if self.goal.probe == "write" or chosen[0].at - settled < window:
                     return Waiting(f"{accepted}; rollout complete, {chosen[0].detail}", frozenset({Need.PROBE}))
             if answer is Answer.FORBIDDEN:
                 return self._not_probed(summary, chosen[0])
-            return Done(f"{summary}, the registry answered ({chosen[0].via})", self._warnings())
+            did = "took an upload" if self.goal.probe == "write" else "answered"
+            return Done(f"{summary}, the registry {did} ({chosen[0].via})", self._warnings())
         return Waiting(f"{accepted}; rollout complete, asking the registry", frozenset({Need.PROBE}))
 
     def _probe_needs(self) -> frozenset[Need]:
@@ -620,18 +627,39 @@ class _Case:
         )
 
     def _not_probed(self, summary: str, probe: Probe) -> Verdict:
-        if self.goal.probe == "require":
+        if self.goal.probe in ("require", "write"):
+            verbs = "get" if self.goal.probe == "require" else "get, create, update and delete"
             return Failed(
                 "ProbeForbidden",
                 probe.detail,
-                "The registry was not probed: the API server refuses the proxy to this user, and probe is 'require'.",
-                "Allow get on pods/proxy and services/proxy in the registry's namespace, or use probe: auto.",
+                "The registry was not probed: the API server refuses the proxy to this user, and probe is "
+                f"'{self.goal.probe}'.",
+                f"Allow {verbs} on pods/proxy and services/proxy in the registry's namespace, or use probe: auto.",
             )
         warning = (
             f"The registry was not probed, so its storage is not proven to work: {probe.detail}. "
             "Allow get on pods/proxy and services/proxy in the registry's namespace to have it probed."
         )
         return Done(f"{summary}, not probed", (warning, *self._warnings()))
+
+    def _upload_refused(self, probe: Probe) -> Verdict:
+        """The registry reads its storage, but takes no upload from us; that need not be the storage's fault."""
+        if probe.status in (401, 403):
+            remedy = (
+                "The registry wants a login, and the API server passes none on: push an image with a client that has "
+                "one, and use probe: require here."
+            )
+        elif self.spec.get("readOnly"):
+            remedy = "spec.readOnly is true: set it to false when images are to be pushed, or use probe: require."
+        else:
+            remedy = "Push an image with a client to see more, or use probe: require."
+        return Failed(
+            "UploadRefused",
+            f"{probe.status} {probe.detail}",
+            f"The registry reaches its storage, but takes no upload ({probe.via}), so it is not proven that images can "
+            "be pushed, and probe is 'write'.",
+            remedy,
+        )
 
     def _log_lines(self) -> list[str]:
         return [finding.line for finding in self.snapshot.log] if isinstance(self.snapshot.log, tuple) else []

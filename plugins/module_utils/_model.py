@@ -53,7 +53,7 @@ class Goal:
     deployment_uid: str = ""
     renewal_may_not_come: bool = False
     env: Mapping[str, str | None] = field(default_factory=dict)
-    probe: str = "auto"  # "auto", "require", "skip"
+    probe: str = "auto"  # "auto", "require", "write", "skip"
     container: str = "registry"
 
 
@@ -64,6 +64,7 @@ class Answer(Enum):
     BROKEN = "broken"
     TOO_EARLY = "too early"
     FORBIDDEN = "forbidden"
+    REFUSED = "upload refused"
     UNREACHABLE = "unreachable"
 
 

@@ -4,6 +4,7 @@
 ``/v2/`` says 200 (or 401, where a login is wanted) over broken storage until the registry has checked its storage for
 the first time, one health interval after it started. ``/v2/NAME/tags/list`` of a repository that does not exist asks
 the storage at once, and its error carries the storage's own words. Answers of the API server in between prove nothing.
+That the storage can be written is shown by an upload only: a full or read-only one is read as if nothing were wrong.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._explain import plain
 from ansible_collections.alauda.image_registry.plugins.module_utils._model import JSON, Answer, Probe
@@ -39,15 +41,56 @@ def read_probe(
     container_age_seconds: how long the container had been running when it answered, None when that is not known.
     at: monotonic seconds.
     """
-    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
-    content = _decoded(text)
-    errors = content.get("errors")
-    if status and (isinstance(errors, list) or _has(headers, "docker-distribution-api-version")):
+    text, content, errors = _read(status, headers, body)
+    if errors is not None:
         checked = container_age_seconds is not None and container_age_seconds >= health_interval_seconds + _CHECK_TAKES
-        answer, detail = _registry_says(path, status, errors if isinstance(errors, list) else [], checked)
+        answer, detail = _registry_says(path, status, errors, checked)
     else:
         answer, detail = _somebody_else_says(status, content, text)
     return Probe(answer, via, status, at, plain(detail)[:_LONGEST_DETAIL])
+
+
+def read_upload(step: str, status: int, headers: Mapping[str, str], body: bytes | str, via: str, at: float) -> Probe:
+    """Turn the answer to one step of an upload into evidence, as read_probe does.
+
+    step: what was tried, for messages ("beginning an upload").
+    """
+    text, content, errors = _read(status, headers, body)
+    if errors is None:
+        answer, detail = _somebody_else_says(status, content, text)
+    else:
+        told = "; ".join(_error(error) for error in errors)
+        detail = f"{step}: {told or f'the registry answered {status} without a reason'}"
+        if status in (201, 202, 204):
+            answer, detail = Answer.SERVES, ""
+        elif status >= 500:
+            answer = Answer.BROKEN
+        elif status == 429:
+            answer = Answer.UNREACHABLE  # too many requests just now: worth another try
+        else:
+            answer = Answer.REFUSED
+    return Probe(answer, via, status, at, plain(detail)[:_LONGEST_DETAIL])
+
+
+def upload_place(begin: str, headers: Mapping[str, str]) -> str:
+    """Path and query under which an upload that was begun at ``begin`` is continued; empty when the answer names none.
+
+    Whoever stands in between may have put a host or a path before it.
+    """
+    location = next((text for name, text in headers.items() if name.lower() == "location"), "")
+    split = urlsplit(location)
+    _, found, rest = split.path.partition(begin)
+    return f"{begin}{rest}{f'?{split.query}' if split.query else ''}" if found and rest else ""
+
+
+def _read(status: int, headers: Mapping[str, str], body: bytes | str) -> tuple[str, JSON, list[Any] | None]:
+    """The body as text and as an object, and the registry's errors; None for these when somebody else answered."""
+    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
+    content = _decoded(text)
+    errors = content.get("errors")
+    if not status or not (isinstance(errors, list) or _has(headers, "docker-distribution-api-version")):
+        return text, content, None
+    return text, content, errors if isinstance(errors, list) else []
 
 
 def _registry_says(path: str, status: int, errors: list[Any], checked: bool) -> tuple[Answer, str]:

@@ -11,7 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._explain import explain, normalise, plain
+from ansible_collections.alauda.image_registry.plugins.module_utils._explain import (
+    changed_back,
+    explain,
+    normalise,
+    plain,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._facts import condition, number, part
 from ansible_collections.alauda.image_registry.plugins.module_utils._kube import namespaced
 from ansible_collections.alauda.image_registry.plugins.module_utils._merge_patch import apply, diff, names, owned
@@ -268,9 +273,7 @@ def judge(goal: Goal, snapshot: Snapshot, history: History) -> tuple[Verdict, Hi
     if changed:
         fields = ", ".join(names(changed))
         if lasted(f"spec:{fields}") >= SYNC_ERROR_SECONDS:
-            cause = "Another writer changed it back after our write."
-            remedy = "Run the task again; if it comes back, find the other writer (kubectl get --show-managed-fields)."
-            return Failed("SpecChanged", f"ImagePruner.spec differs again in: {fields}", cause, remedy), History(since)
+            return changed_back("ImagePruner", "imagepruners", fields), History(since)
         return Waiting(f"spec differs in {fields}"), History(since)
     degraded = condition(pruner, "Degraded")
     if observed >= generation and degraded.true and degraded.reason == "SyncError":

@@ -11,13 +11,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ansible_collections.alauda.image_registry.plugins.module_utils._explain import changed_back
 from ansible_collections.alauda.image_registry.plugins.module_utils._facts import number, part
 from ansible_collections.alauda.image_registry.plugins.module_utils._merge_patch import apply, diff, names, owned
 from ansible_collections.alauda.image_registry.plugins.module_utils._model import (
     JSON,
     UNSEEN,
     Done,
-    Failed,
     History,
     Snapshot,
     Unseen,
@@ -223,9 +223,7 @@ def judge(goal: Goal, snapshot: Snapshot, history: History) -> tuple[Verdict, Hi
     if fields:
         since.setdefault(f"spec:{fields}", snapshot.at)
         if snapshot.at - since[f"spec:{fields}"] >= SPEC_CHANGED_SECONDS:
-            cause = "Another writer or the operator changed it back after our write."
-            remedy = "Run the task again; if it comes back, find the other writer (kubectl get --show-managed-fields)."
-            return Failed("SpecChanged", f"Config.spec differs again in: {fields}", cause, remedy), History(since)
+            return changed_back("Config", "configs", fields), History(since)
         return Waiting(f"spec differs in {fields}"), History(since)
     if observed < generation:
         return Waiting(f"the operator has not looked at generation {generation} yet (last: {observed})"), History(since)

@@ -312,6 +312,11 @@ def seen_object(reading: Reading) -> Seen:
 # -- reporting -------------------------------------------------------------------------------------------------------
 
 
+def since(goal: Any, generation: int) -> Any:
+    """The goal once it is known which generation of the main object carries the wish."""
+    return replace(goal, min_generation=max(goal.min_generation, generation))
+
+
 def public(config: JSON) -> dict[str, Any]:
     """The object without what is secret (spec.httpSecret, a login in a proxy's URL) or only noise (managedFields)."""
     spec = {key: value for key, value in (config.get("spec") or {}).items() if key != "httpSecret"}

@@ -148,7 +148,8 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._argspec imp
     merged,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._module import AnsibleModule
-from ansible_collections.alauda.image_registry.plugins.module_utils._run import pullsecret, run
+from ansible_collections.alauda.image_registry.plugins.module_utils._pullsecret_task import pullsecret
+from ansible_collections.alauda.image_registry.plugins.module_utils._run import run
 
 
 def main() -> None:

@@ -305,8 +305,11 @@ options:
     description:
       - Whether the registry itself is asked, through the API server's proxy, if it reaches its storage.
       - V(auto) warns where the account is not allowed to use the proxy, V(require) fails there, V(skip) does not ask.
+      - V(write) asks for more than V(require). A storage that is full, or that may only be read, answers as if nothing
+        were wrong; so a blob of two bytes is pushed and removed again, which shows that images can be pushed. No image
+        is left behind. Where the registry wants a login this fails, since the API server passes none on.
     type: str
-    choices: [auto, require, skip]
+    choices: [auto, require, write, skip]
     default: auto
 extends_documentation_fragment:
   - alauda.image_registry.auth
@@ -315,12 +318,11 @@ extends_documentation_fragment:
   - alauda.image_registry.attributes
 notes:
   - "Required permissions: C(get), C(patch) on C(configs.imageregistry.operator.alauda.io); in the registry's
-    namespace C(list), C(watch)
-    on Deployments and Pods, C(get) on C(pods/proxy), C(services/proxy), C(pods/log); C(get), C(list), C(watch),
-    C(create) on
+    namespace C(list), C(watch) on Deployments and Pods, C(get) on C(pods/proxy), C(services/proxy), C(pods/log)
+    (for O(probe=write) also C(create), C(update), C(delete) on the first two); C(get), C(list), C(watch), C(create) on
     PersistentVolumeClaims, C(get), C(create), C(patch) on Secrets and ConfigMaps, as far as the options use them;
-    C(list) on
-    StorageClasses to create a claim; C(list), C(watch) on C(configs.imageregistry.operator.alauda.io) to wait."
+    C(list) on StorageClasses to create a claim; C(list), C(watch) on C(configs.imageregistry.operator.alauda.io) to
+    wait."
 seealso:
   - name: Setting Up and Configuring the Registry
     description: The vendor's page whose storage recipes this module replaces.
@@ -460,7 +462,8 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._argspec imp
     merged,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._module import AnsibleModule
-from ansible_collections.alauda.image_registry.plugins.module_utils._run import run, storage
+from ansible_collections.alauda.image_registry.plugins.module_utils._run import run
+from ansible_collections.alauda.image_registry.plugins.module_utils._storage_task import storage
 
 
 def main() -> None:

@@ -329,6 +329,38 @@ def test_a_key_forbidden_later_is_found_by_the_same_task(lab: Lab) -> None:
     assert "InvalidAccessKeyId" in result["msg"]
 
 
+def test_a_bucket_that_may_only_be_read_is_found_by_an_upload(lab: Lab) -> None:
+    """Everything else answers well over it (registry over HTTP); the upload that works leaves nothing behind."""
+    bucket = lab.s3()
+    task = {"backend": "s3", "s3": bucket}
+    first = ok(lab.storage(**task, probe="write"))
+    assert "the registry took an upload (pod/" in first["verification"]["summary"]
+    (left,) = lab.cluster.s3.objects(bucket["bucket"])
+    assert left.startswith("docker/registry/v2/blobs/sha256/44/")
+    lab.cluster.s3.only_reading(f"{bucket['bucket']}-user")
+    assert ok(lab.storage(**task, probe="require"))["verification"]["verdict"] == "done"
+    result = fails_within(20, lab, **task, probe="write")
+    assert result["changed"] is False
+    assert result["verification"]["reason"] == "StorageBroken"
+    assert "beginning an upload" in result["msg"]
+    assert "AccessDenied" in result["msg"]
+
+
+def test_an_upload_to_a_claim_leaves_no_image(lab: Lab, proxy: ApiProxy) -> None:
+    """Nothing in the catalogue, no bytes; and a registry that takes no upload from this task is not called proven."""
+    task = {"backend": "pvc", "pvc": {"claim": lab.claim("ReadWriteMany")}, "probe": "write"}
+    ok(lab.storage(**task))
+    assert ok(lab.storage(kubeconfig=str(proxy.kubeconfig), **task))["changed"] is False
+    wire = [(item.method, item.path.rpartition("/proxy/")[2]) for item in proxy.requests if "/proxy/v2/" in item.path]
+    assert [method for method, _path in wire] == ["GET", "POST", "PUT", "DELETE"]
+    assert lab.cluster.crane("catalog", lab.cluster.registry_address, "--insecure").strip() == ""
+    lab.patch({"readOnly": True})
+    result = fails_within(30, lab, **task)
+    assert result["verification"]["reason"] == "UploadRefused"
+    assert "spec.readOnly is true" in result["msg"]
+    lab.patch({"readOnly": None})
+
+
 def test_a_claim_that_never_binds(lab: Lab) -> None:
     """Kubernetes' own reason is in the message."""
     claim = lab.claim("ReadWriteMany", storage_class="none")
@@ -425,6 +457,10 @@ def test_a_registry_that_wants_a_login(lab: Lab, proxy: ApiProxy) -> None:
     assert again["changed"] is False
     assert [probe["via"] for probe in again["verification"]["probes"]] == ["service/image-registry"]
     assert len(proxy.requests) <= 4, [f"{item.method} {item.path}" for item in proxy.requests]
+    asked = lab.storage(backend="emptydir", replicas=1, disable_redirect=True, probe="write", wait_timeout=60)
+    assert asked["failed"]
+    assert asked["verification"]["reason"] == "UploadRefused"
+    assert "wants a login" in asked["msg"]
 
 
 def test_credentials_that_expire_while_it_waits(lab: Lab, proxy: ApiProxy) -> None:

@@ -720,6 +720,35 @@ def test_too_early_waits_for_the_first_check_of_the_storage() -> None:
     assert at == 12.0
 
 
+WRITE = replace(GOAL, probe="write")
+
+
+def test_an_upload_is_told() -> None:
+    verdict, _at = probing(lambda now: [answer(Answer.SERVES, now)], WRITE)
+    assert verdict == Done(
+        "pvc/image-registry: 1/1 replicas serve, the registry took an upload (service/image-registry)"
+    )
+
+
+@pytest.mark.parametrize(("status", "remedy"), [(401, "wants a login"), (405, "spec.readOnly"), (404, "with a client")])
+def test_a_refused_upload_is_a_failure_at_once(status: int, remedy: str) -> None:
+    here = changed(config(), "spec.readOnly", status == 405)
+    verdict, at = probing(lambda now: [answer(Answer.REFUSED, now, "why", status=status)], WRITE, config=here)
+    assert isinstance(verdict, Failed)
+    assert (verdict.reason, verdict.quoted, at) == ("UploadRefused", f"{status} why", 0.0)
+    assert remedy in verdict.remedy
+
+
+@pytest.mark.parametrize(
+    "kind", [Answer.TOO_EARLY, Answer.FORBIDDEN, Answer.UNREACHABLE, Answer.BROKEN, Answer.REFUSED]
+)
+def test_an_upload_that_was_asked_for_is_never_assumed(kind: Answer) -> None:
+    verdict, _at = probing(
+        lambda now: [answer(Answer.SERVES, now, via="pod/a"), answer(kind, now, "why", "pod/b")], WRITE
+    )
+    assert not isinstance(verdict, Done)
+
+
 def test_unreachable_is_not_taken_for_good() -> None:
     def lost(now: float) -> list[Probe]:
         return [answer(Answer.UNREACHABLE, now, "no endpoints available", status=503)]

@@ -11,7 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._model import Answer, Probe
-from ansible_collections.alauda.image_registry.plugins.module_utils._probe import parse_interval, read_probe
+from ansible_collections.alauda.image_registry.plugins.module_utils._probe import (
+    parse_interval,
+    read_probe,
+    read_upload,
+    upload_place,
+)
 
 PING = "/v2/"
 TAGS = "/v2/nobody/absent/tags/list"
@@ -85,6 +90,55 @@ def test_answers(path: str, code: int, headers: dict[str, str], body: bytes, age
     assert probe.answer is answer
     assert (probe.via, probe.status, probe.at) == ("pod/x", code, 5.0)
     assert probe.detail or answer is Answer.SERVES
+
+
+@pytest.mark.parametrize(
+    ("code", "headers", "body", "answer"),
+    [
+        (202, REGISTRY, b"", Answer.SERVES),
+        (204, REGISTRY, b"", Answer.SERVES),
+        (200, PLAIN, b"welcome", Answer.UNREACHABLE),
+        (202, {}, b"", Answer.UNREACHABLE),
+        (500, REGISTRY, errors("UNKNOWN", "unknown error", STORAGE), Answer.BROKEN),
+        (503, REGISTRY, UNNAMED, Answer.BROKEN),
+        (401, REGISTRY, errors("UNAUTHORIZED", "authentication required"), Answer.REFUSED),
+        (403, REGISTRY, errors("DENIED", "requested access to the resource is denied"), Answer.REFUSED),
+        (405, REGISTRY, errors("UNSUPPORTED", "The operation is unsupported."), Answer.REFUSED),
+        (404, REGISTRY, errors("BLOB_UPLOAD_UNKNOWN", "blob upload unknown"), Answer.REFUSED),
+        (429, REGISTRY, errors("TOOMANYREQUESTS", "too many requests"), Answer.UNREACHABLE),
+        (403, {}, status(403, "Forbidden", 'cannot create resource "pods/proxy"'), Answer.FORBIDDEN),
+        (503, {}, status(503, "ServiceUnavailable", "no endpoints available for service"), Answer.UNREACHABLE),
+        (0, {}, b"timed out", Answer.UNREACHABLE),
+    ],
+)
+def test_answers_to_an_upload(code: int, headers: dict[str, str], body: bytes, answer: Answer) -> None:
+    probe = read_upload("uploading", code, headers, body, "pod/x", 5.0)
+    assert probe.answer is answer
+    assert (probe.via, probe.status, probe.at) == ("pod/x", code, 5.0)
+    assert bool(probe.detail) is (answer is not Answer.SERVES)
+
+
+def test_a_refused_upload_says_which_step_and_why() -> None:
+    probe = read_upload("uploading", 500, REGISTRY, errors("UNKNOWN", "unknown error", STORAGE), "pod/x", 5.0)
+    assert probe.detail.startswith("uploading: UNKNOWN: s3aws: RequestError")
+    probe = read_upload("uploading", 405, REGISTRY, b"", "pod/x", 5.0)
+    assert probe.detail == "uploading: the registry answered 405 without a reason"
+
+
+@pytest.mark.parametrize(
+    ("location", "place"),
+    [
+        ("https://image-registry:5000/v2/a/b/blobs/uploads/id?_state=x%3D", "/v2/a/b/blobs/uploads/id?_state=x%3D"),
+        ("/v2/a/b/blobs/uploads/id", "/v2/a/b/blobs/uploads/id"),
+        ("/api/v1/namespaces/n/pods/p/proxy/v2/a/b/blobs/uploads/id?_state=x", "/v2/a/b/blobs/uploads/id?_state=x"),
+        ("/v2/a/b/blobs/uploads/", ""),
+        ("https://elsewhere/v2/another/blobs/uploads/id", ""),
+        ("", ""),
+    ],
+)
+def test_where_an_upload_goes_on(location: str, place: str) -> None:
+    assert upload_place("/v2/a/b/blobs/uploads/", {"Location": location}) == place
+    assert upload_place("/v2/a/b/blobs/uploads/", {}) == ""
 
 
 def detail(body: bytes, code: int = 500) -> str:

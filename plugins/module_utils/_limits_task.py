@@ -275,10 +275,11 @@ def _states(client: Client, want: Wish, names: list[str], deadline: float) -> Ge
     """
     first_deadline = max(deadline, time.monotonic() + READ_TIMEOUT)
     sink: Sink = queue.SimpleQueue()
-    kinds = [(QUOTA, want.quota_name, want.hard), (RANGE, want.range_name, want.limits)]
     follows: dict[str, Follow] = {}
-    for kind, name, wished in kinds:
+    kinds: dict[str, str] = {}
+    for kind, name, wished in ((QUOTA, want.quota_name, want.hard), (RANGE, want.range_name, want.limits)):
         for path in _paths(kind, names) if wished else ():
+            kinds[path] = kind
             selector = f"metadata.name={name}"
             follows[path] = Follow(client, sink, Target(path, path, field_selector=selector, keep=_reduced))
     seen: dict[str, tuple[JSON, ...]] = {}
@@ -290,8 +291,7 @@ def _states(client: Client, want: Wish, names: list[str], deadline: float) -> Ge
             if complete:
                 live: Live = {QUOTA: {}, RANGE: {}}
                 for path, items in seen.items():
-                    kind = QUOTA if path.endswith(_limits.RESOURCE[QUOTA]) else RANGE
-                    live[kind].update((item["metadata"]["namespace"], item) for item in items)
+                    live[kinds[path]].update((item["metadata"]["namespace"], item) for item in items)
                 yield live
             left = (deadline if complete else first_deadline) - time.monotonic()
             if left <= 0:

@@ -1,23 +1,26 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What each part watches, and the evidence no watch shows: the registry's own answers, logs, events."""
+"""The task registry_storage: what it watches, and what no watch shows: the registry's own answers, its log, events."""
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any
 
-from ansible_collections.alauda.image_registry.plugins.module_utils import _pruner, _pullsecret
+from ansible_collections.alauda.image_registry.plugins.module_utils import _storage
 from ansible_collections.alauda.image_registry.plugins.module_utils._client import ApiError, Client, ClientError, Reply
-from ansible_collections.alauda.image_registry.plugins.module_utils._explain import classify, redact
+from ansible_collections.alauda.image_registry.plugins.module_utils._explain import classify
 from ansible_collections.alauda.image_registry.plugins.module_utils._facts import own
 from ansible_collections.alauda.image_registry.plugins.module_utils._judge import judge
 from ansible_collections.alauda.image_registry.plugins.module_utils._kube import namespaced
 from ansible_collections.alauda.image_registry.plugins.module_utils._model import (
     JSON,
+    UNSEEN,
     Answer,
     Goal,
     History,
@@ -28,13 +31,59 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._model impor
     Verdict,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._observe import Target
+from ansible_collections.alauda.image_registry.plugins.module_utils._plan import Plan, Readings, named
 from ansible_collections.alauda.image_registry.plugins.module_utils._platform import Platform
-from ansible_collections.alauda.image_registry.plugins.module_utils._probe import parse_interval, read_probe
+from ansible_collections.alauda.image_registry.plugins.module_utils._probe import (
+    parse_interval,
+    read_probe,
+    read_upload,
+    upload_place,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._reconcile import (
+    Options,
+    Part,
+    Result,
+    reconcile,
+    seen_object,
+    since,
+)
 
 PROBE_TIMEOUT = 10.0
 """Seconds for one answer of the registry."""
 LOG_LINES = 200
 PROBE_PATH = "/v2/alauda-image-registry-probe/absent/tags/list"
+UPLOAD_REPOSITORY = "/v2/alauda-image-registry-probe/upload"
+UPLOAD_DIGEST = f"sha256:{hashlib.sha256(b'{}').hexdigest()}"
+"""Of what is uploaded: the empty JSON object, which many images refer to anyway."""
+
+
+def storage(client: Client, platform: Platform, params: JSON, options: Options) -> Result:
+    """registry_storage."""
+    want = _storage.intent(params, platform)
+
+    def watcher(plan: Plan, generation: int) -> Rollout:
+        return Rollout(platform, since(plan.goal, generation), plan.claim)
+
+    def first(seen: Readings, at: float) -> Snapshot:
+        deployments = seen.get("deployments")
+        return Snapshot(
+            at=at,
+            config=seen_object(seen["config"]),
+            deployment=named(deployments, platform.deployment) if isinstance(deployments, tuple) else UNSEEN,
+            claim=seen_object(seen["claim"]) if want.backend == "pvc" else UNSEEN,
+        )
+
+    part = Part(
+        needs=lambda seen: _storage.needs(want, seen),
+        plan=lambda seen: _storage.plan(want, seen),
+        watcher=watcher,
+        first=first,
+        main="config",
+        main_path=platform.config_path,
+        events=lambda plan: warning_events(client, platform, plan.claim),
+        confirm=True,
+    )
+    return reconcile(client, platform, part, options)
 
 
 @dataclass(frozen=True)
@@ -76,7 +125,7 @@ class Rollout:
         """The snapshot with the evidence that the judge asked for."""
         snapshot = _own_pods(snapshot)
         if Need.PROBE in needs:
-            snapshot = replace(snapshot, probes=_probe(client, self.platform, snapshot))
+            snapshot = replace(snapshot, probes=_probe(client, self.platform, self.goal, snapshot))
         if Need.LOG in needs:
             snapshot = replace(snapshot, log=_log(client, self.platform, self.goal, snapshot))
         return replace(snapshot, at=time.monotonic())
@@ -111,142 +160,34 @@ def _own_pods(snapshot: Snapshot) -> Snapshot:
     return replace(snapshot, pods=own(snapshot.pods, snapshot.deployment))
 
 
-@dataclass(frozen=True)
-class Pruning:
-    """The Watcher for ImagePruner/cluster and the CronJob rendered from it."""
-
-    platform: Platform
-    goal: _pruner.Goal
-
-    def targets(self, snapshot: Snapshot) -> Sequence[Target]:
-        """ImagePruner and CronJob."""
-        platform = self.platform
-        return [
-            Target(
-                "pruner",
-                f"{platform.api}/imagepruners",
-                field_selector=f"metadata.name={platform.singleton}",
-                required=True,
-            ),
-            Target(
-                "cronjob",
-                namespaced(platform.namespace, "cronjobs", api="/apis/batch/v1"),
-                field_selector=f"metadata.name={platform.cronjob}",
-                required=True,
-            ),
-        ]
-
-    def judge(self, snapshot: Snapshot, history: History) -> tuple[Verdict, History]:
-        """See _pruner."""
-        return _pruner.judge(self.goal, snapshot, history)
-
-    def gather(self, client: Client, snapshot: Snapshot, needs: frozenset[Need]) -> Snapshot:
-        """The last lines of the newest failed job."""
-        if Need.LOG in needs:
-            snapshot = replace(snapshot, log=_job_log(client, self.platform))
-        return replace(snapshot, at=time.monotonic())
-
-    def report(self, snapshot: Snapshot) -> Mapping[str, Any]:
-        """Nothing more."""
-        return {}
-
-
-@dataclass(frozen=True)
-class PullSecrets:
-    """The Watcher for spec.imagePullSecret and, on request, for what it brings about in namespaces."""
-
-    platform: Platform
-    goal: _pullsecret.Goal
-
-    def targets(self, snapshot: Snapshot) -> Sequence[Target]:
-        """Config, and cluster-wide what the controller makes: the content of Secrets is never asked for."""
-        platform, goal = self.platform, self.goal
-        targets = [Target("config", f"{platform.api}/configs", field_selector=f"metadata.name={platform.singleton}")]
-        if goal.checks:
-            binding = f"metadata.name={_pullsecret.binding_name(platform)}"
-            label = f"{_pullsecret.secret_label(platform)}=true"
-            targets += [
-                Target("namespaces", "/api/v1/namespaces", single=False, metadata=True),
-                Target(
-                    "bindings",
-                    "/apis/rbac.authorization.k8s.io/v1/rolebindings",
-                    field_selector=binding,
-                    single=False,
-                    metadata=True,
-                ),
-                Target("secrets", "/api/v1/secrets", label_selector=label, single=False, metadata=True),
-                Target("accounts", "/api/v1/serviceaccounts", field_selector=_one(goal.accounts), single=False),
-            ]
-        if goal.selector:
-            path = "/api/v1/namespaces"
-            targets.append(Target("selected", path, label_selector=goal.selector, single=False, metadata=True))
-        return targets
-
-    def judge(self, snapshot: Snapshot, history: History) -> tuple[Verdict, History]:
-        """See _pullsecret."""
-        return _pullsecret.judge(self.goal, snapshot, history)
-
-    def gather(self, client: Client, snapshot: Snapshot, needs: frozenset[Need]) -> Snapshot:
-        """Everything this part needs can be watched."""
-        return snapshot
-
-    def report(self, snapshot: Snapshot) -> Mapping[str, Any]:
-        """What the checked namespaces lack."""
-        config = snapshot.config if isinstance(snapshot.config, Mapping) else {}
-        complete = isinstance(snapshot.namespaces, tuple) and isinstance(snapshot.accounts, tuple)
-        found = _pullsecret.gaps(self.goal, config.get("spec") or {}, snapshot) if complete else []
-        return {
-            "gaps": [{"namespace": gap.namespace, "service_account": gap.account, "what": gap.what} for gap in found]
-        }
-
-
-def _one(names: Sequence[str]) -> str:
-    """Field selector for one name; several names need the whole collection."""
-    return f"metadata.name={names[0]}" if len(names) == 1 else ""
-
-
-def _job_log(client: Client, platform: Platform) -> tuple[LogFinding, ...]:
-    """Last log lines of the newest failed job's Pod; empty when they are gone or not allowed to be read."""
-    try:
-        jobs, _version = client.list(namespaced(platform.namespace, "jobs", api="/apis/batch/v1"))
-        failed = [job for job in jobs if int((job.get("status") or {}).get("failed") or 0) > 0]
-        if not failed:
-            return ()
-        newest = max(failed, key=lambda job: str(job["metadata"].get("creationTimestamp") or ""))
-        name = newest["metadata"]["name"]
-        pods, _version = client.list(namespaced(platform.namespace, "pods"), label_selector=f"job-name={name}")
-        for pod in pods:
-            path = namespaced(platform.namespace, "pods", pod["metadata"]["name"])
-            reply = client.raw("GET", f"{path}/log?tailLines=5", retry=False, read_timeout=PROBE_TIMEOUT)
-            if reply.status == 200:
-                return tuple(
-                    LogFinding("job", redact(line), pod["metadata"]["name"])
-                    for line in reply.text.splitlines()
-                    if line.strip()
-                )
-    except (ApiError, ClientError):
-        pass
-    return ()
-
-
-def _probe(client: Client, platform: Platform, snapshot: Snapshot) -> tuple[Probe, ...]:
-    """Ask every running Pod; the Service where the Pods are not known."""
+def _probe(client: Client, platform: Platform, goal: Goal, snapshot: Snapshot) -> tuple[Probe, ...]:
+    """Ask every running Pod; the Service where the Pods are not known. On request also have each take an upload."""
     deployment = snapshot.deployment if isinstance(snapshot.deployment, Mapping) else {}
     scheme = "https" if _has_env(deployment, platform.container, "REGISTRY_HTTP_TLS_CERTIFICATE") else "http"
     interval = parse_interval(deployment)
 
-    def ask(resource: str, name: str) -> Reply | ClientError:
-        """tags/list tells about the storage at once and names the cause; with a login wanted it is as good as /v2/."""
-        path = namespaced(platform.namespace, resource, f"{scheme}:{name}:{platform.port}")
+    def send(resource: str, name: str, verb: str, path: str, body: JSON | None = None) -> Reply:
+        base = namespaced(platform.namespace, resource, f"{scheme}:{name}:{platform.port}")
+        blob = None if body is None else "application/octet-stream"
         try:
-            return client.raw("GET", f"{path}/proxy{PROBE_PATH}", retry=False, read_timeout=PROBE_TIMEOUT)
+            return client.raw(
+                verb, f"{base}/proxy{path}", body, content_type=blob, retry=False, read_timeout=PROBE_TIMEOUT
+            )
         except ClientError as error:
-            return error
+            return Reply(0, {}, str(error).encode())
 
-    def read(via: str, reply: Reply | ClientError, pods: Sequence[JSON]) -> Probe:
+    def ask(resource: str, name: str) -> Reply:
+        """tags/list tells about the storage at once and names the cause; with a login wanted it is as good as /v2/."""
+        return send(resource, name, "GET", PROBE_PATH)
+
+    def written(probe: Probe, resource: str, name: str) -> Probe:
+        """What came of an upload where one is wanted and the probe has nothing against it; else the probe."""
+        if goal.probe != "write" or probe.answer not in (Answer.SERVES, Answer.TOO_EARLY):
+            return probe
+        return _upload(partial(send, resource, name), probe)
+
+    def read(via: str, reply: Reply, pods: Sequence[JSON]) -> Probe:
         """pods: those that may have answered, as far as they are known; the youngest container counts."""
-        if isinstance(reply, ClientError):
-            return read_probe(PROBE_PATH, 0, {}, str(reply).encode(), via, None, interval, time.monotonic())
         ages = [_container_age(pod, platform.container, reply.headers.get("date")) for pod in pods]
         known = [age for age in ages if age is not None]
         age = min(known) if known and len(known) == len(ages) else None
@@ -255,13 +196,40 @@ def _probe(client: Client, platform: Platform, snapshot: Snapshot) -> tuple[Prob
     if isinstance(snapshot.pods, tuple):
         staying = {pod["metadata"]["name"]: pod for pod in _staying(snapshot.pods)}
         if staying:
-            return tuple(read(f"pod/{name}", ask("pods", name), (pod,)) for name, pod in staying.items())
+            return tuple(
+                written(read(f"pod/{name}", ask("pods", name), (pod,)), "pods", name) for name, pod in staying.items()
+            )
     via, reply = f"service/{platform.service}", ask("services", platform.service)
     probe = read(via, reply, ())
     if probe.answer is Answer.TOO_EARLY and probe.status in (401, 403):
         # Who wants a login has looked at the storage before, once it has been running for a while.
         probe = read(via, reply, _pods(client, platform, deployment))
-    return (probe,)
+    return (written(probe, "services", platform.service),)
+
+
+def _upload(send: Callable[..., Reply], probe: Probe) -> Probe:
+    """Push a blob of two bytes and take it out of its repository: the probe, or what speaks against writing.
+
+    An upload that is begun and cancelled would leave a new file behind each time; this blob is the same each time.
+    """
+
+    def step(what: str, verb: str, path: str, body: JSON | None = None) -> tuple[Probe, Reply]:
+        reply: Reply = send(verb, path, body)
+        return read_upload(what, reply.status, reply.headers, reply.body, probe.via, time.monotonic()), reply
+
+    said, reply = step("beginning an upload", "POST", f"{UPLOAD_REPOSITORY}/blobs/uploads/")
+    if said.answer is not Answer.SERVES:
+        return said
+    place = upload_place(f"{UPLOAD_REPOSITORY}/blobs/uploads/", reply.headers)
+    if not place:
+        return replace(said, answer=Answer.REFUSED, detail="beginning an upload: the answer names no place for it")
+    said, _reply = step("uploading", "PUT", f"{place}{'&' if '?' in place else '?'}digest={UPLOAD_DIGEST}", {})
+    if said.answer is not Answer.SERVES:
+        return said
+    said, _reply = step("removing the upload", "DELETE", f"{UPLOAD_REPOSITORY}/blobs/{UPLOAD_DIGEST}")
+    # A registry may be set up to delete nothing; it has taken the upload all the same.
+    written = said.answer in (Answer.SERVES, Answer.REFUSED)
+    return replace(probe, answer=Answer.SERVES, detail="") if written else said
 
 
 def _staying(pods: Sequence[JSON]) -> tuple[JSON, ...]:
