@@ -299,14 +299,17 @@ def _no_secret(error: BaseException) -> str:
     return text if len(text) <= 300 and "token" not in text.lower() else type(error).__name__
 
 
+_tempdir = threading.Lock()  # the process has one for all threads
+
+
 @contextlib.contextmanager
 def _files_of_our_own() -> Iterator[None]:
     """Whatever the library writes meanwhile (certificates and keys that a kubeconfig holds inline) is gone afterwards.
 
     Its own clean-up runs when the interpreter ends, and a worker of ansible-playbook ends without that.
     """
-    before = tempfile.tempdir
-    with tempfile.TemporaryDirectory(prefix="alauda-image-registry-") as folder:
+    with _tempdir, tempfile.TemporaryDirectory(prefix="alauda-image-registry-") as folder:
+        before = tempfile.tempdir
         tempfile.tempdir = folder  # kubernetes 24 has no option for it
         try:
             yield

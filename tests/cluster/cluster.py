@@ -221,6 +221,8 @@ class Cluster:
             raise
 
     def _configuration(self) -> dict[str, Any]:
+        # Temporary files go with the cluster's folder, however its processes end.
+        environment = {"PYTHONUNBUFFERED": "1", "TMPDIR": str(self.dir)}
         s3 = [sys.executable, "-m", "tests.cluster.s3", "--folder", str(self.dir / "s3")]
         s3 += ["--ready", str(self.dir / "ready" / "s3.json"), "--lab", str(self.binary)]
         extras: list[dict[str, Any]] = [
@@ -228,7 +230,7 @@ class Cluster:
                 "name": "s3",
                 "argv": s3,
                 "cwd": str(ROOT),
-                "env": {"PYTHONUNBUFFERED": "1"},
+                "env": environment,
                 "ready": "s3.json",
                 "early": True,
                 "lazy": not self._early_s3,
@@ -245,7 +247,7 @@ class Cluster:
                     "name": "operator",
                     "argv": command,
                     "cwd": str(ROOT),
-                    "env": {"PYTHONUNBUFFERED": "1"},
+                    "env": environment,
                     "ready": "operator.json",
                 }
             )

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import base64
 import json
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from ansible_collections.alauda.image_registry.plugins.module_utils._client import Client
 from tests.integration.conftest import NAMESPACE, Lab
 from tests.integration.environments import play
 
@@ -69,3 +72,16 @@ def test_no_key_stays_in_the_temporary_folder(lab: Lab, tmp_path: Path, in_contr
     assert "failed=0" in shown.stdout, shown.stdout + shown.stderr
     assert ("runs inside the controller" in shown.stdout) is in_controller
     assert [str(left) for left in temporary.rglob("*")] == []
+
+
+def test_no_key_stays_when_threads_connect_at_the_same_time(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder for temporary files is the whole process's."""
+    kubeconfig = lab.kubeconfig
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with ThreadPoolExecutor(8) as pool:
+        for client in pool.map(lambda _: Client({"kubeconfig": kubeconfig}), range(64)):
+            client.close()
+    assert [str(left) for left in tmp_path.rglob("*")] == []
+    assert tempfile.tempdir == str(tmp_path)
