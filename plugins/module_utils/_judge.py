@@ -70,6 +70,7 @@ OTHER_DEGRADED = 8.0
 CLAIM = 5.0
 DEPLOYMENT_ABSENT = 10.0
 PODS_REFUSED = 6.0
+PODS_REFUSED_WHILE_MOVING = 60.0
 POD_CRASH = 5.0
 POD_CONFIG = 8.0
 UNSCHEDULABLE = 15.0
@@ -378,11 +379,23 @@ class _Case:
             return
         refused = condition(self.deployment, "ReplicaFailure")
         if refused.true:
-            yield _trouble("refused", PODS_REFUSED, refused.reason or "ReplicaFailure", refused.message)
+            # A quota that is full of old Pods has room when they are gone; the condition outlives that for a while.
+            state, leaving = self.rollout, self._leaving()
+            moving = leaving or state.total > state.ready
+            sign = f"refused:{leaving}:{state.updated}:{state.ready}"
+            window = PODS_REFUSED_WHILE_MOVING if moving else PODS_REFUSED
+            yield _trouble(sign, window, refused.reason or "ReplicaFailure", refused.message)
         deadline = condition(self.deployment, "Progressing")
-        if deadline.reason == "ProgressDeadlineExceeded":
+        if deadline.reason == "ProgressDeadlineExceeded" and not self._placed_after(deadline.changed):
             said = self.degraded.message if self.degraded.reason == deadline.reason else deadline.message
             yield self._blamed("deadline", AT_ONCE, deadline.reason, said or "the rollout has timed out progressing")
+
+    def _placed_after(self, moment: str) -> bool:
+        """Whether a new Pod has found its node since: what timed out before that is under way again."""
+        if not isinstance(self.snapshot.pods, tuple) or not moment:
+            return False
+        placed = [condition(pod, "PodScheduled") for pod in newest(self.snapshot.pods)]
+        return any(one.true and one.changed > moment for one in placed)
 
     def _blamed(self, sign: str, window: float, reason: str, message: str) -> _Trouble:
         """A failed rollout with what is known about its cause: the claim, the Pods, the log."""
@@ -618,6 +631,13 @@ class _Case:
         if probe.at - since < UNREACHABLE:
             seen = f"the registry was not reached ({_short(probe.detail)})"
             return Waiting(f"{accepted}; rollout complete, but {seen}; asking again", frozenset({Need.PROBE}))
+        if probe.status == 401:
+            return Failed(
+                "Unauthorized",
+                probe.detail,
+                "The API server does not accept the credentials any more, so the registry's storage is not proven.",
+                "Use credentials that live longer than wait_timeout, then run the task again.",
+            )
         return Failed(
             "RegistryUnreachable",
             probe.detail,

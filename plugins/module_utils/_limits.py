@@ -226,14 +226,17 @@ def _merged(
 def _removal(want: Wish, namespace: str, kind: str, name: str, live: JSON | None) -> Step:
     if live is None or part(live, "metadata").get("deletionTimestamp"):
         return Step(namespace, kind, "absent")
-    ours = part(live, "metadata", "labels").get(OWNER_LABEL) == OWNER
-    if not ours and not want.adopt:
+    if not _removable(want, live):
         text = f"{namespace}: {kind} {name} was not made by this collection and stays (adopt: true removes it)."
         return Step(namespace, kind, "kept", warning=text)
     body = {"resourceVersion": part(live, "metadata").get("resourceVersion")}
     before = {"spec": part(live, "spec")}
     write = Write("delete", _path(kind, namespace, name), body, kind, f"{namespace}/{name}", before, {})
     return Step(namespace, kind, "deleted", write)
+
+
+def _removable(want: Wish, live: JSON) -> bool:
+    return want.adopt or part(live, "metadata", "labels").get(OWNER_LABEL) == OWNER
 
 
 def _being_deleted(namespace: str, kind: str, name: str) -> Step:
@@ -259,6 +262,11 @@ def held(want: Wish, quota: JSON | None, limit_range: JSON | None) -> str:
     The quota controller has taken note when status.hard carries the values.
     """
     if not want.present:
+        for kind, live in ((QUOTA, quota), (RANGE, limit_range)):
+            if live is not None and part(live, "metadata").get("deletionTimestamp"):
+                return f"the {kind} is being deleted"
+            if live is not None and _removable(want, live):
+                return f"the {kind} is still there"
         return ""
     if want.hard:
         if quota is None:

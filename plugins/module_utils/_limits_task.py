@@ -213,13 +213,16 @@ def _verify(
     options: Options,
     result: Result,
 ) -> None:
-    """Watch until the server holds the values and the quota controller has taken note, or time is up."""
+    """Watch until the server holds the values and the quota controller has taken note, or time is up.
+
+    Objects that were deleted must be gone: as long as something holds them (a finalizer) they limit.
+    """
     started = time.monotonic()
     timeline: list[tuple[float, str]] = []
     broken = {item.step.namespace for item in outcomes if item.error}
     checked = [name for name in names if name not in broken]
     behind = _behind(want, checked, live)
-    if want.present and (behind or any(item.step.write for item in outcomes)):
+    if behind or any(item.step.write for item in outcomes):
         try:
             with contextlib.closing(_states(client, want, names, started + options.wait_timeout)) as states:
                 for live in states:
@@ -228,11 +231,11 @@ def _verify(
                     if not behind:
                         break
                     if not timeline or elapsed - timeline[-1][0] >= LINE_SECONDS:
-                        note(timeline, elapsed, _standing(names, checked, behind), options.progress)
+                        note(timeline, elapsed, _standing(want, names, checked, behind), options.progress)
         except (ApiError, ClientError) as error:
             result.failure = result.failure or f"Whether the limits took effect cannot be observed: {error}"
     seconds = time.monotonic() - started
-    note(timeline, seconds, _standing(names, checked, behind), options.progress if timeline else None)
+    note(timeline, seconds, _standing(want, names, checked, behind), options.progress if timeline else None)
     uncounted: dict[str, int] = {}
     for name in checked:
         for key in _limits.uncounted(want, live[QUOTA].get(name)):
@@ -242,9 +245,11 @@ def _verify(
             f"ResourceQuota key {key}: no controller of this cluster counts it (it is in status.hard but not in "
             f"status.used, in {count} of {len(checked)} namespaces), so the limit has no effect."
         )
+    kept = sum(item.step.action == "kept" for item in outcomes)
     result.values["verification"] = {
         "verdict": "failed" if behind or result.failure else "done",
-        "summary": f"{len(checked) - len(behind)} of {len(names)} namespaces hold the limits",
+        "summary": _reached(want, names, len(checked) - len(behind))
+        + (f"; {kept} objects that were not made by this collection stay" if kept else ""),
         "seconds": round(seconds, 2),
         "not_counted": sorted(uncounted),
         "behind": [{"namespace": name, "why": why} for name, why in behind.items()],
@@ -253,7 +258,8 @@ def _verify(
     if behind and result.failure is None:
         lines = [f"{name}: {why}" for name, why in behind.items()]
         result.failure = (
-            f"{len(behind)} namespaces do not hold the limits after {options.wait_timeout:.0f} s. {_some(lines)}"
+            f"{len(behind)} namespaces {'do not hold' if want.present else 'still have'} the limits after "
+            f"{options.wait_timeout:.0f} s. {_some(lines)}"
         )
 
 
@@ -261,11 +267,15 @@ def _behind(want: Wish, names: list[str], live: Live) -> dict[str, str]:
     return {name: why for name in names if (why := _limits.held(want, *_of(live, name)))}
 
 
-def _standing(names: list[str], checked: list[str], behind: dict[str, str]) -> str:
+def _standing(want: Wish, names: list[str], checked: list[str], behind: dict[str, str]) -> str:
     """One line on how far it is."""
-    text = f"{len(checked) - len(behind)} of {len(names)} namespaces hold the limits"
+    text = _reached(want, names, len(checked) - len(behind))
     name = next(iter(behind), "")
     return text + (f"; {name}: {behind[name]}" if name else "")
+
+
+def _reached(want: Wish, names: list[str], count: int) -> str:
+    return f"{count} of {len(names)} namespaces {'hold the limits' if want.present else 'are without the limits'}"
 
 
 def _states(client: Client, want: Wish, names: list[str], deadline: float) -> Generator[Live, None, None]:
@@ -278,7 +288,7 @@ def _states(client: Client, want: Wish, names: list[str], deadline: float) -> Ge
     follows: dict[str, Follow] = {}
     kinds: dict[str, str] = {}
     for kind, name, wished in ((QUOTA, want.quota_name, want.hard), (RANGE, want.range_name, want.limits)):
-        for path in _paths(kind, names) if wished else ():
+        for path in _paths(kind, names) if wished or not want.present else ():
             kinds[path] = kind
             selector = f"metadata.name={name}"
             follows[path] = Follow(client, sink, Target(path, path, field_selector=selector, keep=_reduced))

@@ -114,7 +114,7 @@ def _registry_says(path: str, status: int, errors: list[Any], checked: bool) -> 
 def _somebody_else_says(status: int, content: JSON, text: str) -> tuple[Answer, str]:
     if content.get("kind") == "Status":
         told = str(content.get("message") or content.get("reason") or status)
-        if status in (401, 403):
+        if status == 403:
             return Answer.FORBIDDEN, told
         return Answer.UNREACHABLE, f"the API server answered {status}: {told}"
     if status == 403:

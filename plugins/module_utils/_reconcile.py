@@ -190,6 +190,13 @@ def _confirmed(client: Client, platform: Platform, part: Part, done: Done, told:
     try:
         again = part.plan(read(client, platform, part.needs))
     except (Refused, ApiError, ClientError) as error:
+        if isinstance(error, ApiError) and error.status == 401:
+            return Failed(
+                "Unauthorized",
+                str(error),
+                "The credentials expired while the effect was looked at, so it is not proven.",
+                "Use credentials that live longer than wait_timeout, then run the task again.",
+            )
         return replace(done, warnings=(*done.warnings, f"Could not look again at what was written: {error}"))
     changed = [f"{write.kind}/{write.name}" for write in again.writes]
     if not changed and not again.findings:

@@ -15,7 +15,7 @@ from typing import Any
 from ansible_collections.alauda.image_registry.plugins.module_utils import _storage
 from ansible_collections.alauda.image_registry.plugins.module_utils._client import ApiError, Client, ClientError, Reply
 from ansible_collections.alauda.image_registry.plugins.module_utils._explain import classify
-from ansible_collections.alauda.image_registry.plugins.module_utils._facts import own
+from ansible_collections.alauda.image_registry.plugins.module_utils._facts import deleting, living, number, own
 from ansible_collections.alauda.image_registry.plugins.module_utils._judge import judge
 from ansible_collections.alauda.image_registry.plugins.module_utils._kube import namespaced
 from ansible_collections.alauda.image_registry.plugins.module_utils._model import (
@@ -193,12 +193,14 @@ def _probe(client: Client, platform: Platform, goal: Goal, snapshot: Snapshot) -
         age = min(known) if known and len(known) == len(ages) else None
         return read_probe(PROBE_PATH, reply.status, reply.headers, reply.body, via, age, interval, time.monotonic())
 
-    if isinstance(snapshot.pods, tuple):
-        staying = {pod["metadata"]["name"]: pod for pod in _staying(snapshot.pods)}
-        if staying:
-            return tuple(
-                written(read(f"pod/{name}", ask("pods", name), (pod,)), "pods", name) for name, pod in staying.items()
-            )
+    pods = _staying(snapshot.pods) if isinstance(snapshot.pods, tuple) else ()
+    if not pods and number(deployment, "spec", "replicas") > 1:
+        pods = _pods(client, platform, deployment)  # behind the Service one good Pod would answer for a broken one
+    if pods:
+        named = {pod["metadata"]["name"]: pod for pod in pods}
+        return tuple(
+            written(read(f"pod/{name}", ask("pods", name), (pod,)), "pods", name) for name, pod in named.items()
+        )
     via, reply = f"service/{platform.service}", ask("services", platform.service)
     probe = read(via, reply, ())
     if probe.answer is Answer.TOO_EARLY and probe.status in (401, 403):
@@ -233,7 +235,8 @@ def _upload(send: Callable[..., Reply], probe: Probe) -> Probe:
 
 
 def _staying(pods: Sequence[JSON]) -> tuple[JSON, ...]:
-    return tuple(pod for pod in pods if not pod["metadata"].get("deletionTimestamp"))
+    """Those that serve: evicted ones stay listed, and terminating ones are on their way out."""
+    return tuple(pod for pod in living(tuple(pods)) if not deleting(pod))
 
 
 def _pods(client: Client, platform: Platform, deployment: JSON) -> tuple[JSON, ...]:
@@ -275,9 +278,7 @@ def _log(client: Client, platform: Platform, goal: Goal, snapshot: Snapshot) -> 
     if not isinstance(snapshot.pods, tuple):
         return ()
     findings: list[LogFinding] = []
-    for pod in snapshot.pods:
-        if pod["metadata"].get("deletionTimestamp"):
-            continue
+    for pod in _staying(snapshot.pods):
         name = pod["metadata"]["name"]
         base = f"{namespaced(platform.namespace, 'pods', name)}/log?container={goal.container}&tailLines={LOG_LINES}"
         restarted = any(

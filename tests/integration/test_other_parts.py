@@ -219,10 +219,27 @@ def test_limits_for_a_list_a_second_run_and_removal(lab: Lab) -> None:
     byhand = namespaced(teams[0], "limitranges", "image-registry-limits")
     lab.client.patch(byhand, {"metadata": {"labels": {"app.kubernetes.io/managed-by": None}}})
     gone = ok(lab.run("image_limits", namespaces=teams, state="absent"))
+    assert gone["verification"]["summary"] == (
+        "3 of 3 namespaces are without the limits; 1 objects that were not made by this collection stay"
+    )
     assert gone["namespaces"][teams[1]]["status"] == "deleted"
     assert lab.client.get(byhand) is not None
     ok(lab.run("image_limits", namespaces=teams, state="absent", adopt=True))
     assert lab.client.get(byhand) is None
+
+
+def test_limits_that_something_holds_are_not_called_gone(lab: Lab) -> None:
+    """A quota with a finalizer limits on after its deletion; the same task again must not call it absent either."""
+    team = namespace(lab)
+    quota = namespaced(team, "resourcequotas", "image-registry-quota")
+    ok(lab.run("image_limits", namespaces=[team], quota={"images": 5}))
+    lab.client.patch(quota, {"metadata": {"finalizers": ["example.com/hold"]}})
+    for changed in (True, False):
+        result = lab.run("image_limits", namespaces=[team], state="absent", wait_timeout=2)
+        assert (result["failed"], result["changed"]) == (True, changed)
+        assert "the ResourceQuota is being deleted" in result["msg"]
+    lab.client.patch(quota, {"metadata": {"finalizers": None}})
+    assert ok(lab.run("image_limits", namespaces=[team], state="absent"))["changed"] is False
 
 
 def test_namespaces_that_do_not_exist_are_all_named(lab: Lab, proxy: ApiProxy) -> None:

@@ -265,6 +265,12 @@ def test_a_backend_the_operator_on_this_cluster_does_not_know(lab: Lab) -> None:
 # -- refused by the operator, or broken behind its back ----------------------------------------------------------------
 
 
+def registry_pods(lab: Lab) -> list[str]:
+    """Names of the registry's Pods."""
+    items, _ = lab.client.list(namespaced(NAMESPACE, "pods"), label_selector="app.kubernetes.io/name=image-registry")
+    return [item["metadata"]["name"] for item in items]
+
+
 def fails_within(seconds: float, lab: Lab, **task: Any) -> dict[str, Any]:
     """The result of a task that must fail well before its timeout."""
     started = time.monotonic()
@@ -304,6 +310,31 @@ def test_a_pod_cut_off_from_the_bucket_is_found(lab: Lab) -> None:
     result = fails_within(40, lab, backend="s3", s3=lab.s3())
     assert result["verification"]["reason"] == "StorageBroken"
     assert result["verification"]["conditions"]["Available"]["status"] == "True"
+
+
+def test_one_pod_of_two_that_is_cut_off_is_found_when_nothing_changes(lab: Lab) -> None:
+    """Behind the Service the other one would answer for it."""
+    task = {"backend": "s3", "s3": lab.s3(), "replicas": 2, "rollout_strategy": "RollingUpdate"}
+    ok(lab.storage(**task))
+    lab.annotate_nodes(fault="no-storage-network")
+    first = registry_pods(lab)[0]
+    lab.delete("pods", first)
+    lab.cluster.kubectl("-n", NAMESPACE, "wait", "--for=delete", f"pod/{first}", "--timeout=60s")
+    lab.cluster.kubectl("-n", NAMESPACE, "rollout", "status", "deployment/image-registry", "--timeout=60s")
+    for _ in range(3):
+        result = fails_within(40, lab, **task)
+        assert result["changed"] is False
+        assert result["verification"]["reason"] == "StorageBroken"
+
+
+def test_an_evicted_pod_is_neither_asked_nor_believed(lab: Lab) -> None:
+    """It stays listed until the cluster collects it."""
+    evicted = registry_pods(lab)[0]
+    status = {"phase": "Failed", "reason": "Evicted", "podIP": None, "podIPs": None, "containerStatuses": None}
+    lab.client.patch(f"{namespaced(NAMESPACE, 'pods', evicted)}/status", {"status": status})
+    result = ok(lab.storage(backend="emptydir", replicas=1, disable_redirect=True))
+    assert evicted not in str(result["verification"]["probes"])
+    lab.delete("pods", evicted)
 
 
 def test_a_bucket_deleted_later_is_found_by_the_same_task(lab: Lab) -> None:

@@ -468,6 +468,32 @@ def test_refused_pods_end_the_wait() -> None:
     assert (verdict.reason, "quota" in verdict.cause) == ("FailedCreate", True)
 
 
+def test_a_quota_full_of_pods_that_leave_is_waited_for() -> None:
+    said_so = said("ReplicaFailure", "True", "FailedCreate", 'pods "x" is forbidden: exceeded quota: compute')
+    leaving = with_conditions(changed(deployment(), "status.terminatingReplicas", 1), said_so)
+    assert isinstance(watch(replace(AT_REST, deployment=leaving), 40.0)[0], Waiting)
+    starting = with_conditions(changed(deployment(), "status.readyReplicas", 0), said_so)
+    verdict, _took, history = watch(replace(AT_REST, deployment=starting), 40.0)
+    assert isinstance(verdict, Waiting)
+    # What is refused when nothing moves any more is refused for good.
+    idle = with_conditions(changed(deployment(), "status.updatedReplicas", 0), said_so)
+    verdict, took, _history = watch(replace(AT_REST, at=40.0, deployment=idle), 60.0, history=history)
+    assert isinstance(verdict, Failed)
+    assert took == _judge.PODS_REFUSED
+
+
+@pytest.mark.parametrize(("placed", "final"), [("10:05:01", False), ("10:04:59", True)])
+def test_a_rollout_that_timed_out_and_goes_on_is_waited_for(placed: str, final: bool) -> None:
+    """Somebody has made room for the Pods: the Deployment says that it timed out until they are ready."""
+    late = with_conditions(
+        changed(deployment(), "status.availableReplicas", None),
+        said("Progressing", "False", "ProgressDeadlineExceeded", "timed out progressing", "2026-11-22T10:05:00Z"),
+    )
+    scheduled = said("PodScheduled", "True", changed=f"2026-11-22T{placed}Z")
+    verdict, _took, _history = watch(replace(AT_REST, deployment=late, pods=(pod(conditions=[scheduled]),)), 20.0)
+    assert isinstance(verdict, Failed) is final
+
+
 # -- what the operator says --------------------------------------------------------------------------------------------
 
 REFUSED = said(
@@ -712,6 +738,12 @@ def test_forbidden_is_told_and_only_required_probes_fail() -> None:
     verdict, _at = probing(forbidden, replace(AUTO, probe="require"))
     assert isinstance(verdict, Failed)
     assert verdict.reason == "ProbeForbidden"
+
+
+def test_credentials_that_are_refused_meanwhile_are_a_failure() -> None:
+    verdict, _at = probing(lambda now: [answer(Answer.UNREACHABLE, now, "Unauthorized", status=401)])
+    assert isinstance(verdict, Failed)
+    assert verdict.reason == "Unauthorized"
 
 
 def test_too_early_waits_for_the_first_check_of_the_storage() -> None:

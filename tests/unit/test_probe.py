@@ -68,6 +68,7 @@ STORAGE = 's3aws: RequestError: send request failed\ncaused by: Get "https://s3/
         (TAGS, 404, REGISTRY, errors("UNSUPPORTED"), 60.0, Answer.UNREACHABLE),
         # The API server's own words prove nothing about the registry.
         (TAGS, 403, {}, status(403, "Forbidden", 'services "image-registry" is forbidden'), 60.0, Answer.FORBIDDEN),
+        (TAGS, 401, {}, status(401, "Unauthorized", "Unauthorized"), 60.0, Answer.UNREACHABLE),
         (TAGS, 404, {}, status(404, "NotFound", 'pods "x" not found'), 60.0, Answer.UNREACHABLE),
         (
             TAGS,

@@ -167,3 +167,32 @@ def test_a_failed_job_is_told_but_is_not_this_change() -> None:
     verdict, _history = _pruner.judge(Goal({}, 3), Snapshot(at=1.0, pruner=live, cronjob=cronjob, log=()), history)
     assert isinstance(verdict, Done)
     assert "BackoffLimitExceeded" in verdict.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("live", "missing"),
+    [
+        ({}, ""),
+        ({"resources": {"requests": {"cpu": "1000m"}}}, ""),
+        ({"resources": {"requests": {"cpu": "7"}}}, "resources.requests.cpu"),
+        ({"resources": {}}, "resources"),
+        ({"nodeSelector": {}}, "nodeSelector"),
+        ({"tolerations": []}, "tolerations"),
+    ],
+)
+def test_a_cronjob_with_other_resources_or_places_is_not_the_one_asked_for(live: dict[str, Any], missing: str) -> None:
+    """The operator leaves a CronJob alone that somebody has edited."""
+    asked = {
+        "schedule": "0 0 * * *",
+        "resources": {"requests": {"cpu": "1"}},
+        "nodeSelector": {"disk": "ssd"},
+        "tolerations": [{"key": "infra", "operator": "Exists"}],
+    }
+    cronjob = _cronjob({"schedule": "0 0 * * *", "suspend": False, "args": list(_pruner.expected(asked)["args"])})
+    pod = cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    shown = {**asked, **live}
+    pod["containers"][0]["resources"] = shown["resources"]
+    pod |= {"nodeSelector": shown["nodeSelector"], "tolerations": shown["tolerations"]}
+    told = _pruner._differs(asked, cronjob)
+    assert told.startswith("other values of") is bool(missing)
+    assert missing.partition(".")[0] in told
