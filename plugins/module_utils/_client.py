@@ -197,7 +197,7 @@ def _proxy_headers(params: JSON, environ: Mapping[str, str]) -> dict[str, str]:
 def configuration(params: JSON, environ: Mapping[str, str] | None = None) -> tuple[Any, dict[str, str]]:
     """Connection settings as kubernetes.core finds them, and the headers (impersonation) that every request carries.
 
-    Order: kubeconfig/context given, else host with credentials given, else the Pod's service account, else the default
+    Order: host with credentials given, else kubeconfig/context given, else the Pod's service account, else the default
     kubeconfig; single options then override what the kubeconfig says.
 
     Raises ClientError when none of it works.
@@ -211,7 +211,9 @@ def configuration(params: JSON, environ: Mapping[str, str] | None = None) -> tup
         value["api_key"] or (value["username"] and value["password"]) or (value["client_cert"] and value["client_key"])
     )
     try:
-        if isinstance(kubeconfig, Mapping):
+        if explicit:
+            pass  # a kubeconfig beside it (from the environment, say) must not lend its credentials
+        elif isinstance(kubeconfig, Mapping):
             kubernetes_config.load_kube_config_from_dict(
                 dict(kubeconfig), context=context, client_configuration=settings, persist_config=persist
             )
@@ -222,7 +224,7 @@ def configuration(params: JSON, environ: Mapping[str, str] | None = None) -> tup
             kubernetes_config.load_kube_config(
                 path, context=context, client_configuration=settings, persist_config=persist
             )
-        elif not explicit:
+        else:
             _load_default(settings, context, persist)
     except ClientError:
         raise

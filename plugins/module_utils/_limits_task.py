@@ -72,6 +72,15 @@ def image_limits(client: Client, platform: Platform, params: JSON, options: Opti
     outcomes = list(_write(client, want, steps, options.check_mode))
     result = Result(changed=any(item.step.write and not item.error for item in outcomes))
     result.warnings += [item.step.warning for item in outcomes if item.step.warning][:NAMED]
+    if not names:
+        result.warnings.append(
+            "No namespace is meant: "
+            + (
+                f"namespace_selector {params['namespace_selector']!r} matches none."
+                if params["namespace_selector"]
+                else "namespaces is empty."
+            )
+        )
     result.values["diff"] = _diff(outcomes)
     result.values["namespaces"] = _by_namespace(names, outcomes)
     failed = [f"{item.step.namespace}: {item.error}" for item in outcomes if item.error]

@@ -228,8 +228,10 @@ def judge(goal: Goal, snapshot: Snapshot, history: History) -> tuple[Verdict, Hi
     if observed < generation:
         return Waiting(f"the operator has not looked at generation {generation} yet (last: {observed})"), History(since)
     settled = "Config holds the pull secret settings, and the operator has looked at them"
+    unset = not part(config, "spec", FIELD).get("managementState")
+    warnings = (_NOT_SET,) if unset else ()
     if not goal.checks:
-        return Done(settled), History(since)
+        return Done(settled, warnings), History(since)
     if UNSEEN in (snapshot.namespaces, snapshot.bindings) or (goal.selector and snapshot.selected is UNSEEN):
         return Waiting(f"{settled}; looking at namespaces"), History(since)
     if UNSEEN in (snapshot.secrets, snapshot.accounts):
@@ -240,7 +242,13 @@ def judge(goal: Goal, snapshot: Snapshot, history: History) -> tuple[Verdict, Hi
         first = "; ".join(f"{gap.namespace}{f'/{gap.account}' if gap.account else ''}: {gap.what}" for gap in found[:5])
         more = f" and {len(found) - 5} more" if len(found) > 5 else ""
         return Waiting(f"{settled}; {len(found)} gaps in {len(chosen)} namespaces: {first}{more}"), History(since)
-    return Done(f"{settled}; {len(chosen)} namespaces are as they should be"), History(since)
+    return Done(f"{settled}; {len(chosen)} namespaces are as they should be", warnings), History(since)
+
+
+_NOT_SET = (
+    "spec.imagePullSecret.managementState is not set, so nothing says that the platform manages pull secrets by these "
+    "settings. Set management_state: Managed."
+)
 
 
 def _differing(goal: Goal, spec: JSON) -> list[str]:

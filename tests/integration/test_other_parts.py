@@ -242,6 +242,13 @@ def test_limits_that_something_holds_are_not_called_gone(lab: Lab) -> None:
     assert ok(lab.run("image_limits", namespaces=[team], state="absent"))["changed"] is False
 
 
+def test_a_selector_that_matches_nothing_is_told(lab: Lab) -> None:
+    """A spelling mistake in it would look like success."""
+    result = ok(lab.run("image_limits", namespace_selector="lab=of-nobody", **LIMITS))
+    assert result["namespaces"] == {}
+    assert any("'lab=of-nobody' matches none" in text for text in result["warnings"])
+
+
 def test_namespaces_that_do_not_exist_are_all_named(lab: Lab, proxy: ApiProxy) -> None:
     """Before anything is written."""
     there = namespace(lab)

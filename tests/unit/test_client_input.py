@@ -116,3 +116,20 @@ def test_an_https_proxy_is_trusted_by_the_given_authorities(tmp_path: Path) -> N
     for context in (pool.proxy_config.ssl_context, pool.connection_pool_kw["ssl_context"]):
         assert len(context.get_ca_certs()) == 1
     assert pool.connection_pool_kw["_proxy_config"] is pool.proxy_config
+
+
+def test_a_host_with_credentials_is_asked_as_nobody_else(tmp_path: Path) -> None:
+    """A kubeconfig that happens to be in the environment must not lend its certificate (as in kubernetes.core)."""
+    certificate = tmp_path / "certificate"
+    certificate.write_text("of somebody else")
+    other = {
+        "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": "https://elsewhere.example.com"}}],
+        "users": [{"name": "u", "user": {"client-certificate": str(certificate), "client-key": str(certificate)}}],
+    }
+    settings, _headers = configuration({**HOST, "api_key": "mine", "kubeconfig": other}, {})
+    assert (settings.host, settings.cert_file) == (HOST["host"], None)
+    assert settings.api_key == {"authorization": "Bearer mine"}
+    settings, _headers = configuration({**HOST, "kubeconfig": other}, {})
+    assert (settings.host, settings.cert_file) == (HOST["host"], str(certificate))

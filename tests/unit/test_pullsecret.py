@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -182,6 +183,9 @@ def test_edits_next_to_other_writers_are_judged_by_their_own_entries() -> None:
     seen.config["spec"] = {"imagePullSecret": {"additionalRegistryHosts": ["a", "b", "c"]}}
     verdict, _history = _pullsecret.judge(plan.goal, seen, History())
     assert isinstance(verdict, Done)
+    assert "managementState is not set" in verdict.warnings[0]
+    seen.config["spec"]["imagePullSecret"]["managementState"] = "Managed"
+    assert _pullsecret.judge(plan.goal, seen, History())[0] == replace(verdict, warnings=())
     seen.config["spec"] = {"imagePullSecret": {"additionalRegistryHosts": ["a", "c"]}}
     verdict, _history = _pullsecret.judge(plan.goal, seen, History())
     assert isinstance(verdict, Waiting)
