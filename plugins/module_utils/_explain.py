@@ -471,17 +471,6 @@ def explain_storage(text: str) -> Explanation:
     )
 
 
-# -- log ---------------------------------------------------------------------------------------------------------------
-
-_LOGFMT = re.compile(r'(?P<key>[A-Za-z_][\w.]*)=(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>\S*))')
-_ACCESS = re.compile(
-    r'^\S+ \S+ \S+ \[[^\]]+\] "(?P<method>[A-Z]+) (?P<path>/v2/\S*) HTTP/[0-9.]+" (?P<status>[0-9]{3}) '
-)
-_SPEAKING_FIELDS = ("msg", "err.message", "err.detail", "error", "err")
-_QUIET_LEVELS = frozenset({"trace", "debug", "info"})
-_LONGEST_LINE = 600
-
-
 def changed_back(kind: str, resource: str, fields: str) -> Failed:
     """Somebody has undone our write. resource: the kind's name for kubectl."""
     return Failed(
@@ -491,6 +480,27 @@ def changed_back(kind: str, resource: str, fields: str) -> Failed:
         "Run the task again; if it comes back, find the other writer (GitOps, another playbook) with "
         f"kubectl get {resource} cluster -o yaml --show-managed-fields.",
     )
+
+
+def unauthorized(quoted: str, cause: str) -> Failed:
+    """The API server refuses the credentials that it took before."""
+    return Failed(
+        "Unauthorized",
+        quoted,
+        cause,
+        "Renew the credentials and run the task again; it goes on from where it is.",
+    )
+
+
+# -- log ---------------------------------------------------------------------------------------------------------------
+
+_LOGFMT = re.compile(r'(?P<key>[A-Za-z_][\w.]*)=(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>\S*))')
+_ACCESS = re.compile(
+    r'^\S+ \S+ \S+ \[[^\]]+\] "(?P<method>[A-Z]+) (?P<path>/v2/\S*) HTTP/[0-9.]+" (?P<status>[0-9]{3}) '
+)
+_SPEAKING_FIELDS = ("msg", "err.message", "err.detail", "error", "err")
+_QUIET_LEVELS = frozenset({"trace", "debug", "info"})
+_LONGEST_LINE = 600
 
 
 def classify(lines: Iterable[str], pod: str = "") -> list[LogFinding]:

@@ -259,14 +259,19 @@ def living(pods: tuple[JSON, ...]) -> list[JSON]:
     return [pod for pod in pods if part(pod, "status").get("phase") not in ("Succeeded", "Failed")]
 
 
+def staying(pods: tuple[JSON, ...]) -> list[JSON]:
+    """Pods that serve, or will: neither ended nor terminating."""
+    return [pod for pod in living(pods) if not deleting(pod)]
+
+
 def newest(pods: tuple[JSON, ...]) -> list[JSON]:
     """The Pods of the newest template that are not terminating: those made from the same one as the youngest Pod."""
-    staying = [pod for pod in living(pods) if not deleting(pod)]
-    if not staying:
+    candidates = staying(pods)
+    if not candidates:
         return []
-    youngest = max(staying, key=lambda pod: str(part(pod, "metadata").get("creationTimestamp") or ""))
+    youngest = max(candidates, key=lambda pod: str(part(pod, "metadata").get("creationTimestamp") or ""))
     template = part(youngest, "metadata", "labels").get(_HASH)
-    return [pod for pod in staying if part(pod, "metadata", "labels").get(_HASH) == template]
+    return [pod for pod in candidates if part(pod, "metadata", "labels").get(_HASH) == template]
 
 
 def old(pods: tuple[JSON, ...]) -> tuple[int, int]:

@@ -22,6 +22,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._explain imp
     explain_storage,
     normalise,
     plain,
+    unauthorized,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._facts import (
     NOTHING,
@@ -632,11 +633,9 @@ class _Case:
             seen = f"the registry was not reached ({_short(probe.detail)})"
             return Waiting(f"{accepted}; rollout complete, but {seen}; asking again", frozenset({Need.PROBE}))
         if probe.status == 401:
-            return Failed(
-                "Unauthorized",
+            return unauthorized(
                 probe.detail,
                 "The API server does not accept the credentials any more, so the registry's storage is not proven.",
-                "Use credentials that live longer than wait_timeout, then run the task again.",
             )
         return Failed(
             "RegistryUnreachable",

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Union
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._client import ApiError, Client, ClientError, Watch
+from ansible_collections.alauda.image_registry.plugins.module_utils._explain import unauthorized
 from ansible_collections.alauda.image_registry.plugins.module_utils._model import (
     JSON,
     UNSEEN,
@@ -235,12 +236,7 @@ def _unless_blind(verdict: Verdict, refused: Mapping[str, ApiError], required: s
     expired = [error for error in refused.values() if error.status == 401]
     hidden = [error for label, error in refused.items() if label in required]
     if expired:
-        return Failed(
-            "Unauthorized",
-            expired[0].message,
-            f"Whether it takes effect cannot be observed any more: {expired[0]}",
-            "Renew the credentials and run the task again; it goes on from where it is.",
-        )
+        return unauthorized(expired[0].message, f"Whether it takes effect cannot be observed any more: {expired[0]}")
     if hidden and isinstance(verdict, Waiting):
         return Failed(
             "Forbidden",

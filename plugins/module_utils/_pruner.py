@@ -246,19 +246,17 @@ def _differs(spec: JSON, cronjob: JSON) -> str:
     for field, default in (("successfulJobsHistoryLimit", 3), ("failedJobsHistoryLimit", 1)):
         if _or(shape.get(field), default) != wanted[field]:
             return f"{field} {shape.get(field)} instead of {wanted[field]}"
-    containers = part(shape, "jobTemplate", "spec", "template", "spec").get("containers")
-    args = [
-        str(text) for item in (containers if isinstance(containers, list) else []) for text in item.get("args") or []
-    ]
+    pod = part(shape, "jobTemplate", "spec", "template", "spec")
+    containers = pod["containers"] if isinstance(pod.get("containers"), list) else []
+    args = [str(text) for item in containers for text in item.get("args") or []]
     missing = [text for text in wanted["args"] if text not in args]
     if missing:
         return f"arguments without {', '.join(missing)}"
-    pod = part(shape, "jobTemplate", "spec", "template", "spec")
     wish = {key: spec[key] for key in ("nodeSelector", "affinity") if spec.get(key)}
     changed = names(diff(wish, pod))
     if any(one not in (pod.get("tolerations") or []) for one in spec.get("tolerations") or []):
         changed.append("tolerations")
-    limited = [item for item in containers or [] if "resources" in item]  # the API server always shows it
+    limited = [item for item in containers if "resources" in item]  # the API server always shows it
     if spec.get("resources") and limited and all(diff({"resources": spec["resources"]}, item) for item in limited):
         changed.append("resources")
     return f"other values of {', '.join(changed)}" if changed else ""

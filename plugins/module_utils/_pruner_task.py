@@ -28,7 +28,6 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._reconcile i
     Result,
     reconcile,
     seen_object,
-    since,
 )
 
 LOG_TIMEOUT = 10.0
@@ -40,7 +39,7 @@ def pruner(client: Client, platform: Platform, params: JSON, options: Options) -
     part = Part(
         needs=lambda seen: _pruner.needs(platform, seen),
         plan=lambda seen: _pruner.plan(params, platform, seen),
-        watcher=lambda plan, generation: Pruning(platform, since(plan.goal, generation)),
+        watcher=lambda plan: Pruning(platform, plan.goal),
         first=lambda seen, at: Snapshot(
             at=at, pruner=seen_object(seen["pruner"]), cronjob=seen_object(seen.get("cronjob"))
         ),

@@ -18,7 +18,6 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._reconcile i
     Result,
     reconcile,
     seen_object,
-    since,
 )
 
 
@@ -27,7 +26,7 @@ def pullsecret(client: Client, platform: Platform, params: JSON, options: Option
     part = Part(
         needs=lambda seen: _pullsecret.needs(platform, seen),
         plan=lambda seen: _pullsecret.plan(params, platform, seen),
-        watcher=lambda plan, generation: PullSecrets(platform, since(plan.goal, generation)),
+        watcher=lambda plan: PullSecrets(platform, plan.goal),
         first=lambda seen, at: Snapshot(at=at, config=seen_object(seen["config"])),
         main="config",
         main_path=platform.config_path,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._client import ApiError, Client, ClientError
-from ansible_collections.alauda.image_registry.plugins.module_utils._explain import redact
+from ansible_collections.alauda.image_registry.plugins.module_utils._explain import redact, unauthorized
 from ansible_collections.alauda.image_registry.plugins.module_utils._model import (
     JSON,
     UNSEEN,
@@ -52,15 +52,15 @@ REPLANS = 40
 class Part:
     """One module's share of the flow.
 
-    needs: what to read next. plan: the decision. watcher: how the effect is observed, once it is known which generation
-    of the main object carries the wish. first: the readings as a Snapshot. main: label of the object that is returned.
-    events: fetches lines that explain a timeout. confirm: after a change that worked, read and plan once more, since
-    somebody may have written in the meantime to an object that no watch follows.
+    needs: what to read next. plan: the decision. watcher: how the effect is observed; its plan's goal says which
+    generation of the main object carries the wish. first: the readings as a Snapshot. main: label of the object that
+    is returned. events: fetches lines that explain a timeout. confirm: after a change that worked, read and plan once
+    more, since somebody may have written in the meantime to an object that no watch follows.
     """
 
     needs: Callable[[Readings], list[Ref]]
     plan: Callable[[Readings], Plan]
-    watcher: Callable[[Plan, int], Watcher]
+    watcher: Callable[[Plan], Watcher]
     first: Callable[[Readings, float], Snapshot]
     main: str
     main_path: str
@@ -169,7 +169,8 @@ def _prove(
     """Verify the effect and put the outcome into the result."""
     main = seen[part.main]
     generation = int((main.get("metadata") or {}).get("generation") or 0) if isinstance(main, Mapping) else 0
-    watcher = part.watcher(plan, generation)
+    goal = replace(plan.goal, min_generation=max(plan.goal.min_generation, generation))
+    watcher = part.watcher(replace(plan, goal=goal))
     outcome = verify(client, watcher, part.first(seen, time.monotonic()), bool(plan.writes), options)
     if part.confirm and plan.writes and isinstance(outcome.verdict, Done):
         outcome.verdict = _confirmed(client, platform, part, outcome.verdict, result.warnings)
@@ -191,12 +192,7 @@ def _confirmed(client: Client, platform: Platform, part: Part, done: Done, told:
         again = part.plan(read(client, platform, part.needs))
     except (Refused, ApiError, ClientError) as error:
         if isinstance(error, ApiError) and error.status == 401:
-            return Failed(
-                "Unauthorized",
-                str(error),
-                "The credentials expired while the effect was looked at, so it is not proven.",
-                "Use credentials that live longer than wait_timeout, then run the task again.",
-            )
+            return unauthorized(str(error), f"Whether it is as asked for cannot be observed any more: {error}")
         return replace(done, warnings=(*done.warnings, f"Could not look again at what was written: {error}"))
     changed = [f"{write.kind}/{write.name}" for write in again.writes]
     if not changed and not again.findings:
@@ -317,11 +313,6 @@ def seen_object(reading: Reading) -> Seen:
 
 
 # -- reporting -------------------------------------------------------------------------------------------------------
-
-
-def since(goal: Any, generation: int) -> Any:
-    """The goal once it is known which generation of the main object carries the wish."""
-    return replace(goal, min_generation=max(goal.min_generation, generation))
 
 
 def public(config: JSON) -> dict[str, Any]:

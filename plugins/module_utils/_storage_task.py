@@ -15,7 +15,7 @@ from typing import Any
 from ansible_collections.alauda.image_registry.plugins.module_utils import _storage
 from ansible_collections.alauda.image_registry.plugins.module_utils._client import ApiError, Client, ClientError, Reply
 from ansible_collections.alauda.image_registry.plugins.module_utils._explain import classify
-from ansible_collections.alauda.image_registry.plugins.module_utils._facts import deleting, living, number, own
+from ansible_collections.alauda.image_registry.plugins.module_utils._facts import number, own, staying
 from ansible_collections.alauda.image_registry.plugins.module_utils._judge import judge
 from ansible_collections.alauda.image_registry.plugins.module_utils._kube import namespaced
 from ansible_collections.alauda.image_registry.plugins.module_utils._model import (
@@ -31,7 +31,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._model impor
     Verdict,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._observe import Target
-from ansible_collections.alauda.image_registry.plugins.module_utils._plan import Plan, Readings, named
+from ansible_collections.alauda.image_registry.plugins.module_utils._plan import Readings, named
 from ansible_collections.alauda.image_registry.plugins.module_utils._platform import Platform
 from ansible_collections.alauda.image_registry.plugins.module_utils._probe import (
     parse_interval,
@@ -45,7 +45,6 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._reconcile i
     Result,
     reconcile,
     seen_object,
-    since,
 )
 
 PROBE_TIMEOUT = 10.0
@@ -61,9 +60,6 @@ def storage(client: Client, platform: Platform, params: JSON, options: Options) 
     """registry_storage."""
     want = _storage.intent(params, platform)
 
-    def watcher(plan: Plan, generation: int) -> Rollout:
-        return Rollout(platform, since(plan.goal, generation), plan.claim)
-
     def first(seen: Readings, at: float) -> Snapshot:
         deployments = seen.get("deployments")
         return Snapshot(
@@ -76,7 +72,7 @@ def storage(client: Client, platform: Platform, params: JSON, options: Options) 
     part = Part(
         needs=lambda seen: _storage.needs(want, seen),
         plan=lambda seen: _storage.plan(want, seen),
-        watcher=watcher,
+        watcher=lambda plan: Rollout(platform, plan.goal, plan.claim),
         first=first,
         main="config",
         main_path=platform.config_path,
@@ -193,14 +189,15 @@ def _probe(client: Client, platform: Platform, goal: Goal, snapshot: Snapshot) -
         age = min(known) if known and len(known) == len(ages) else None
         return read_probe(PROBE_PATH, reply.status, reply.headers, reply.body, via, age, interval, time.monotonic())
 
-    pods = _staying(snapshot.pods) if isinstance(snapshot.pods, tuple) else ()
+    def of_pod(pod: JSON) -> Probe:
+        name = pod["metadata"]["name"]
+        return written(read(f"pod/{name}", ask("pods", name), (pod,)), "pods", name)
+
+    pods: Sequence[JSON] = staying(snapshot.pods) if isinstance(snapshot.pods, tuple) else ()
     if not pods and number(deployment, "spec", "replicas") > 1:
         pods = _pods(client, platform, deployment)  # behind the Service one good Pod would answer for a broken one
     if pods:
-        named = {pod["metadata"]["name"]: pod for pod in pods}
-        return tuple(
-            written(read(f"pod/{name}", ask("pods", name), (pod,)), "pods", name) for name, pod in named.items()
-        )
+        return tuple(map(of_pod, pods))
     via, reply = f"service/{platform.service}", ask("services", platform.service)
     probe = read(via, reply, ())
     if probe.answer is Answer.TOO_EARLY and probe.status in (401, 403):
@@ -234,11 +231,6 @@ def _upload(send: Callable[..., Reply], probe: Probe) -> Probe:
     return replace(probe, answer=Answer.SERVES, detail="") if written else said
 
 
-def _staying(pods: Sequence[JSON]) -> tuple[JSON, ...]:
-    """Those that serve: evicted ones stay listed, and terminating ones are on their way out."""
-    return tuple(pod for pod in living(tuple(pods)) if not deleting(pod))
-
-
 def _pods(client: Client, platform: Platform, deployment: JSON) -> tuple[JSON, ...]:
     """The Deployment's Pods, read once; none when that is not allowed."""
     path = namespaced(platform.namespace, "pods")
@@ -246,7 +238,7 @@ def _pods(client: Client, platform: Platform, deployment: JSON) -> tuple[JSON, .
         pods, _version = client.list(path, label_selector=_selector(deployment))
     except (ApiError, ClientError):
         return ()
-    return own(_staying(pods), deployment)
+    return own(tuple(staying(tuple(pods))), deployment)
 
 
 def _container_age(pod: JSON, container: str, date: str | None) -> float | None:
@@ -278,7 +270,7 @@ def _log(client: Client, platform: Platform, goal: Goal, snapshot: Snapshot) -> 
     if not isinstance(snapshot.pods, tuple):
         return ()
     findings: list[LogFinding] = []
-    for pod in _staying(snapshot.pods):
+    for pod in staying(snapshot.pods):
         name = pod["metadata"]["name"]
         base = f"{namespaced(platform.namespace, 'pods', name)}/log?container={goal.container}&tailLines={LOG_LINES}"
         restarted = any(

@@ -361,7 +361,7 @@ def test_a_key_forbidden_later_is_found_by_the_same_task(lab: Lab) -> None:
 
 
 def test_a_bucket_that_may_only_be_read_is_found_by_an_upload(lab: Lab) -> None:
-    """Everything else answers well over it (registry over HTTP); the upload that works leaves nothing behind."""
+    """Everything else answers well over it (registry over HTTP); the upload that works leaves two bytes."""
     bucket = lab.s3()
     task = {"backend": "s3", "s3": bucket}
     first = ok(lab.storage(**task, probe="write"))
@@ -378,7 +378,7 @@ def test_a_bucket_that_may_only_be_read_is_found_by_an_upload(lab: Lab) -> None:
 
 
 def test_an_upload_to_a_claim_leaves_no_image(lab: Lab, proxy: ApiProxy) -> None:
-    """Nothing in the catalogue, no bytes; and a registry that takes no upload from this task is not called proven."""
+    """Nothing in the catalogue; and a registry that takes no upload from this task is not called proven."""
     task = {"backend": "pvc", "pvc": {"claim": lab.claim("ReadWriteMany")}, "probe": "write"}
     ok(lab.storage(**task))
     assert ok(lab.storage(kubeconfig=str(proxy.kubeconfig), **task))["changed"] is False
