@@ -40,7 +40,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._facts impor
     rollout,
     stale_content,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._merge_patch import diff, names
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import diff, names
 from ansible_collections.alauda.image_registry.plugins.module_utils._model import (
     JSON,
     UNSEEN,

@@ -15,13 +15,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.alauda.image_registry.plugins.module_utils import _limits
-from ansible_collections.alauda.image_registry.plugins.module_utils._client import (
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
     READ_TIMEOUT,
     ApiError,
     Client,
     ClientError,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._kube import namespaced
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
 from ansible_collections.alauda.image_registry.plugins.module_utils._limits import QUOTA, RANGE, Step, Wish
 from ansible_collections.alauda.image_registry.plugins.module_utils._model import JSON
 from ansible_collections.alauda.image_registry.plugins.module_utils._observe import Follow, Sink, Target, note, told

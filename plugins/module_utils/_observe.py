@@ -14,8 +14,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Union
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._client import ApiError, Client, ClientError, Watch
 from ansible_collections.alauda.image_registry.plugins.module_utils._explain import unauthorized
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
+    ApiError,
+    Client,
+    ClientError,
+    Watch,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._model import (
     JSON,
     UNSEEN,

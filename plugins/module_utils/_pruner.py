@@ -18,8 +18,18 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._explain imp
     plain,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._facts import condition, number, part
-from ansible_collections.alauda.image_registry.plugins.module_utils._kube import namespaced
-from ansible_collections.alauda.image_registry.plugins.module_utils._merge_patch import apply, diff, names, owned
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import (
+    apply,
+    diff,
+    names,
+    owned,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import (
+    format_duration,
+    parse_duration,
+    parse_quantity,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._model import (
     JSON,
     UNSEEN,
@@ -33,11 +43,6 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._model impor
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._plan import Plan, Readings, Ref, Write
 from ansible_collections.alauda.image_registry.plugins.module_utils._platform import Platform
-from ansible_collections.alauda.image_registry.plugins.module_utils._semantics import (
-    format_duration,
-    parse_duration,
-    parse_quantity,
-)
 
 FIELDS = {
     "schedule": "schedule",

@@ -9,9 +9,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.alauda.image_registry.plugins.module_utils import _pruner
-from ansible_collections.alauda.image_registry.plugins.module_utils._client import ApiError, Client, ClientError
 from ansible_collections.alauda.image_registry.plugins.module_utils._explain import redact
-from ansible_collections.alauda.image_registry.plugins.module_utils._kube import namespaced
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
+    ApiError,
+    Client,
+    ClientError,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
 from ansible_collections.alauda.image_registry.plugins.module_utils._model import (
     JSON,
     History,

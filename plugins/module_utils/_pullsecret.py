@@ -13,7 +13,12 @@ from dataclasses import dataclass
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._explain import changed_back
 from ansible_collections.alauda.image_registry.plugins.module_utils._facts import number, part
-from ansible_collections.alauda.image_registry.plugins.module_utils._merge_patch import apply, diff, names, owned
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import (
+    apply,
+    diff,
+    names,
+    owned,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._model import (
     JSON,
     UNSEEN,

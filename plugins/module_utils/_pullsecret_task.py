@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.alauda.image_registry.plugins.module_utils import _pullsecret
-from ansible_collections.alauda.image_registry.plugins.module_utils._client import Client
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import Client
 from ansible_collections.alauda.image_registry.plugins.module_utils._model import JSON, History, Need, Snapshot, Verdict
 from ansible_collections.alauda.image_registry.plugins.module_utils._observe import Target
 from ansible_collections.alauda.image_registry.plugins.module_utils._platform import Platform

@@ -13,8 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._client import ApiError, Client, ClientError
 from ansible_collections.alauda.image_registry.plugins.module_utils._explain import redact, unauthorized
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
+    ApiError,
+    Client,
+    ClientError,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._model import (
     JSON,
     UNSEEN,

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._client import (
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
     ApiError,
     Client,
     ClientError,

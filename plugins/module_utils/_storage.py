@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._kube import namespaced, secret_text
-from ansible_collections.alauda.image_registry.plugins.module_utils._merge_patch import apply, diff, owned
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import apply, diff, owned
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced, secret_text
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import parse_quantity
 from ansible_collections.alauda.image_registry.plugins.module_utils._model import JSON, Goal
 from ansible_collections.alauda.image_registry.plugins.module_utils._plan import (
     Denied,
@@ -27,7 +28,6 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._plan import
     named,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._platform import Platform
-from ansible_collections.alauda.image_registry.plugins.module_utils._semantics import parse_quantity
 
 PERSISTENT = ("pvc", "s3", "swift", "gcs", "ibmcos", "azure")
 

@@ -13,11 +13,16 @@ from functools import partial
 from typing import Any
 
 from ansible_collections.alauda.image_registry.plugins.module_utils import _storage
-from ansible_collections.alauda.image_registry.plugins.module_utils._client import ApiError, Client, ClientError, Reply
 from ansible_collections.alauda.image_registry.plugins.module_utils._explain import classify
 from ansible_collections.alauda.image_registry.plugins.module_utils._facts import number, own, staying
 from ansible_collections.alauda.image_registry.plugins.module_utils._judge import judge
-from ansible_collections.alauda.image_registry.plugins.module_utils._kube import namespaced
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
+    ApiError,
+    Client,
+    ClientError,
+    Reply,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
 from ansible_collections.alauda.image_registry.plugins.module_utils._model import (
     JSON,
     UNSEEN,

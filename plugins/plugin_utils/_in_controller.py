@@ -25,7 +25,8 @@ from ansible.module_utils.common import warnings as module_warnings
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.alauda.image_registry.plugins.module_utils import _client, _run
+from ansible_collections.alauda.image_registry.plugins.module_utils import _run
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes import client as _client
 
 try:
     # Its fields grow with ansible-core, each with a default that means "an ordinary module".

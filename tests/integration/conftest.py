@@ -21,8 +21,8 @@ from ansible.module_utils.common import warnings as module_warnings
 from ansible.module_utils.testing import patch_module_args
 from botocore.exceptions import ClientError
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._client import ApiError, Client
-from ansible_collections.alauda.image_registry.plugins.module_utils._kube import namespaced
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import ApiError, Client
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
 from ansible_collections.alauda.image_registry.plugins.module_utils._platform import ALAUDA
 from tests.cluster import Cluster
 from tests.cluster.proxy import ApiProxy, Request

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._kube import namespaced
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
 from ansible_collections.alauda.image_registry.plugins.module_utils._platform import ALAUDA
 from tests.cluster.proxy import ApiProxy
 from tests.integration.conftest import NAMESPACE, Lab, writes

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._client import Client
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import Client
 from tests.integration.conftest import NAMESPACE, Lab
 from tests.integration.environments import play
 

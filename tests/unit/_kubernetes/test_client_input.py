@@ -11,7 +11,7 @@ from typing import Any
 import certifi
 import pytest
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._client import (
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
     Client,
     ClientError,
     configuration,

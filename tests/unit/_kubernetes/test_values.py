@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._semantics import (
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import (
     format_duration,
     parse_duration,
     parse_quantity,

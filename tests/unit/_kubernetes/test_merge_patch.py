@@ -11,8 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._merge_patch import apply, diff, names, owned
-from ansible_collections.alauda.image_registry.plugins.module_utils._semantics import same
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import (
+    apply,
+    diff,
+    names,
+    owned,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import same
 
 PVC_RECIPE = {
     "managementState": "Managed",

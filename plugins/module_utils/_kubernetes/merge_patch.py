@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._semantics import (
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import (
     Kind,
     Path,
     canonical,
