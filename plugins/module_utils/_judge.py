@@ -14,32 +14,6 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._explain import (
-    Explanation,
-    changed_back,
-    explain,
-    explain_pod,
-    explain_storage,
-    normalise,
-    plain,
-    unauthorized,
-)
-from ansible_collections.alauda.image_registry.plugins.module_utils._facts import (
-    NOTHING,
-    Condition,
-    Rollout,
-    condition,
-    container_status,
-    deleting,
-    newest,
-    number,
-    old,
-    part,
-    place,
-    pod_name,
-    rollout,
-    stale_content,
-)
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import diff, names
 from ansible_collections.alauda.image_registry.plugins.module_utils._model import (
     JSON,
@@ -55,7 +29,33 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._model impor
     Verdict,
     Waiting,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._probe import parse_interval
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import (
+    NOTHING,
+    Condition,
+    Rollout,
+    condition,
+    container_status,
+    deleting,
+    newest,
+    number,
+    old,
+    part,
+    place,
+    pod_name,
+    rollout,
+    stale_content,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import (
+    Explanation,
+    changed_back,
+    explain,
+    explain_pod,
+    explain_storage,
+    normalise,
+    plain,
+    unauthorized,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.probe import parse_interval
 
 # How long (seconds) a sign must stay before it counts as the end.
 AT_ONCE = 1.5

@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._facts import part
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import parse_quantity
 from ansible_collections.alauda.image_registry.plugins.module_utils._model import JSON
 from ansible_collections.alauda.image_registry.plugins.module_utils._plan import Write
-from ansible_collections.alauda.image_registry.plugins.module_utils._platform import Platform
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import part
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 OWNER_LABEL = "app.kubernetes.io/managed-by"
 OWNER = "alauda.image_registry"

@@ -25,7 +25,6 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
 from ansible_collections.alauda.image_registry.plugins.module_utils._limits import QUOTA, RANGE, Step, Wish
 from ansible_collections.alauda.image_registry.plugins.module_utils._model import JSON
 from ansible_collections.alauda.image_registry.plugins.module_utils._observe import Follow, Sink, Target, note, told
-from ansible_collections.alauda.image_registry.plugins.module_utils._platform import Platform
 from ansible_collections.alauda.image_registry.plugins.module_utils._reconcile import (
     Options,
     Refused,
@@ -33,6 +32,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._reconcile i
     not_verified,
     send,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 WORKERS = 12
 """Requests at a time: enough to keep an API server busy, too few to be throttled by fair queueing."""

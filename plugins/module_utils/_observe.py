@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Union
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._explain import unauthorized
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
     ApiError,
     Client,
@@ -32,6 +31,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._model impor
     Verdict,
     Waiting,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import unauthorized
 
 POLL_SECONDS = 2.0
 TICK_SECONDS = 0.25

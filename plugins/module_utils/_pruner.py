@@ -11,13 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._explain import (
-    changed_back,
-    explain,
-    normalise,
-    plain,
-)
-from ansible_collections.alauda.image_registry.plugins.module_utils._facts import condition, number, part
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import (
     apply,
     diff,
@@ -42,7 +35,14 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._model impor
     Waiting,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._plan import Plan, Readings, Ref, Write
-from ansible_collections.alauda.image_registry.plugins.module_utils._platform import Platform
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import condition, number, part
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import (
+    changed_back,
+    explain,
+    normalise,
+    plain,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 FIELDS = {
     "schedule": "schedule",

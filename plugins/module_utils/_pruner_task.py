@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.alauda.image_registry.plugins.module_utils import _pruner
-from ansible_collections.alauda.image_registry.plugins.module_utils._explain import redact
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
     ApiError,
     Client,
@@ -25,7 +24,6 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._model impor
     Verdict,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._observe import Target
-from ansible_collections.alauda.image_registry.plugins.module_utils._platform import Platform
 from ansible_collections.alauda.image_registry.plugins.module_utils._reconcile import (
     Options,
     Part,
@@ -33,6 +31,8 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._reconcile i
     reconcile,
     seen_object,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import redact
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 LOG_TIMEOUT = 10.0
 """Seconds for the log of one Pod."""

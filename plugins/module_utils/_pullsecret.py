@@ -11,8 +11,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._explain import changed_back
-from ansible_collections.alauda.image_registry.plugins.module_utils._facts import number, part
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import (
     apply,
     diff,
@@ -30,7 +28,9 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._model impor
     Waiting,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._plan import Plan, Readings, Ref, Write
-from ansible_collections.alauda.image_registry.plugins.module_utils._platform import Platform
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import number, part
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import changed_back
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 FIELD = "imagePullSecret"
 LISTS = {"additional_registry_hosts": "additionalRegistryHosts", "ignored_namespaces": "ignoredNamespaces"}

@@ -11,7 +11,6 @@ from ansible_collections.alauda.image_registry.plugins.module_utils import _pull
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import Client
 from ansible_collections.alauda.image_registry.plugins.module_utils._model import JSON, History, Need, Snapshot, Verdict
 from ansible_collections.alauda.image_registry.plugins.module_utils._observe import Target
-from ansible_collections.alauda.image_registry.plugins.module_utils._platform import Platform
 from ansible_collections.alauda.image_registry.plugins.module_utils._reconcile import (
     Options,
     Part,
@@ -19,6 +18,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._reconcile i
     reconcile,
     seen_object,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 
 def pullsecret(client: Client, platform: Platform, params: JSON, options: Options) -> Result:

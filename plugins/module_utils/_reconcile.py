@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._explain import redact, unauthorized
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
     ApiError,
     Client,
@@ -46,7 +45,8 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._plan import
     Ref,
     Write,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._platform import Platform
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import redact, unauthorized
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 REPLANS = 40
 """How often a lost race (409) is answered by reading and planning again: enough for 20 writers of one list."""

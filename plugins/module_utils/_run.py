@@ -15,8 +15,8 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._model import JSON
 from ansible_collections.alauda.image_registry.plugins.module_utils._observe import Progress
-from ansible_collections.alauda.image_registry.plugins.module_utils._platform import PLATFORMS, Platform
 from ansible_collections.alauda.image_registry.plugins.module_utils._reconcile import Options, Refused, Result
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import PLATFORMS, Platform
 
 
 class Module(Protocol):

@@ -27,7 +27,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._plan import
     fingerprint,
     named,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._platform import Platform
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 PERSISTENT = ("pvc", "s3", "swift", "gcs", "ibmcos", "azure")
 

@@ -13,8 +13,6 @@ from functools import partial
 from typing import Any
 
 from ansible_collections.alauda.image_registry.plugins.module_utils import _storage
-from ansible_collections.alauda.image_registry.plugins.module_utils._explain import classify
-from ansible_collections.alauda.image_registry.plugins.module_utils._facts import number, own, staying
 from ansible_collections.alauda.image_registry.plugins.module_utils._judge import judge
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
     ApiError,
@@ -37,19 +35,21 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._model impor
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._observe import Target
 from ansible_collections.alauda.image_registry.plugins.module_utils._plan import Readings, named
-from ansible_collections.alauda.image_registry.plugins.module_utils._platform import Platform
-from ansible_collections.alauda.image_registry.plugins.module_utils._probe import (
-    parse_interval,
-    read_probe,
-    read_upload,
-    upload_place,
-)
 from ansible_collections.alauda.image_registry.plugins.module_utils._reconcile import (
     Options,
     Part,
     Result,
     reconcile,
     seen_object,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import number, own, staying
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import classify
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.probe import (
+    parse_interval,
+    read_probe,
+    read_upload,
+    upload_place,
 )
 
 PROBE_TIMEOUT = 10.0

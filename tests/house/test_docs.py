@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.alauda.image_registry.plugins.module_utils import _explain
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry import messages as _explain
 
 ROOT = Path(__file__).resolve().parents[2]
 

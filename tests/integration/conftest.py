@@ -23,7 +23,7 @@ from botocore.exceptions import ClientError
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import ApiError, Client
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
-from ansible_collections.alauda.image_registry.plugins.module_utils._platform import ALAUDA
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
 from tests.cluster import Cluster
 from tests.cluster.proxy import ApiProxy, Request
 

@@ -15,7 +15,7 @@ import pytest
 
 from ansible_collections.alauda.image_registry.plugins.module_utils import _limits_task
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
-from ansible_collections.alauda.image_registry.plugins.module_utils._platform import ALAUDA
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
 from tests.cluster.proxy import ApiProxy
 from tests.integration.conftest import NAMESPACE, Lab, writes
 from tests.integration.test_registry_storage import ok

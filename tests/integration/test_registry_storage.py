@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
-from ansible_collections.alauda.image_registry.plugins.module_utils._platform import ALAUDA
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
 from tests.cluster.proxy import ApiProxy
 from tests.integration.conftest import NAMESPACE, Lab, writes
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._platform import ALAUDA
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
 from tests.integration.conftest import Lab
 from tests.integration.environments import ROOT, THIS, environment, find_python, play
 

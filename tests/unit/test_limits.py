@@ -9,7 +9,7 @@ import pytest
 
 from ansible_collections.alauda.image_registry.plugins.module_utils import _limits
 from ansible_collections.alauda.image_registry.plugins.module_utils._limits import QUOTA, RANGE, Step, Wish
-from ansible_collections.alauda.image_registry.plugins.module_utils._platform import ALAUDA
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
 
 PAGE: dict[str, Any] = {
     "namespaces": ["team-a"],

@@ -20,8 +20,8 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._model impor
     Waiting,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._plan import Plan
-from ansible_collections.alauda.image_registry.plugins.module_utils._platform import ALAUDA
 from ansible_collections.alauda.image_registry.plugins.module_utils._pruner import Goal
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
 
 TRACES = Path(__file__).parents[1] / "fixtures" / "traces"
 

@@ -19,8 +19,8 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._model impor
     Waiting,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._plan import Plan
-from ansible_collections.alauda.image_registry.plugins.module_utils._platform import ALAUDA
 from ansible_collections.alauda.image_registry.plugins.module_utils._pullsecret import Gap, Goal, edited, host_problem
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
 
 NAMES = st.lists(st.sampled_from(["a", "b", "c", "d", "e"]), max_size=6)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._explain import (
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import (
     classify,
     explain,
     explain_pod,
@@ -19,7 +19,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._explain imp
     redact,
 )
 
-LOGS = Path(__file__).parent.parent / "fixtures" / "registry-logs"
+LOGS = Path(__file__).parents[2] / "fixtures" / "registry-logs"
 
 
 @pytest.mark.parametrize(

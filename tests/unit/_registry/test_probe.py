@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._model import Answer, Probe
-from ansible_collections.alauda.image_registry.plugins.module_utils._probe import (
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.probe import (
     parse_interval,
     read_probe,
     read_upload,
