@@ -14,8 +14,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import diff, names
-from ansible_collections.alauda.image_registry.plugins.module_utils._model import (
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import (
     JSON,
     UNSEEN,
     Answer,
@@ -29,6 +28,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._model impor
     Verdict,
     Waiting,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import diff, names
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import (
     NOTHING,
     Condition,

@@ -15,6 +15,21 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.alauda.image_registry.plugins.module_utils import _limits
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import JSON
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.observe import (
+    Follow,
+    Sink,
+    Target,
+    note,
+    told,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.reconcile import (
+    Options,
+    Refused,
+    Result,
+    not_verified,
+    send,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
     READ_TIMEOUT,
     ApiError,
@@ -23,15 +38,6 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
 from ansible_collections.alauda.image_registry.plugins.module_utils._limits import QUOTA, RANGE, Step, Wish
-from ansible_collections.alauda.image_registry.plugins.module_utils._model import JSON
-from ansible_collections.alauda.image_registry.plugins.module_utils._observe import Follow, Sink, Target, note, told
-from ansible_collections.alauda.image_registry.plugins.module_utils._reconcile import (
-    Options,
-    Refused,
-    Result,
-    not_verified,
-    send,
-)
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 WORKERS = 12

@@ -11,6 +11,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import (
+    JSON,
+    UNSEEN,
+    Done,
+    Failed,
+    History,
+    Need,
+    Snapshot,
+    Verdict,
+    Waiting,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import Plan, Readings, Ref, Write
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import (
     apply,
     diff,
@@ -23,18 +35,6 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     parse_duration,
     parse_quantity,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._model import (
-    JSON,
-    UNSEEN,
-    Done,
-    Failed,
-    History,
-    Need,
-    Snapshot,
-    Verdict,
-    Waiting,
-)
-from ansible_collections.alauda.image_registry.plugins.module_utils._plan import Plan, Readings, Ref, Write
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import condition, number, part
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import (
     changed_back,

@@ -9,13 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.alauda.image_registry.plugins.module_utils import _pruner
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
-    ApiError,
-    Client,
-    ClientError,
-)
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
-from ansible_collections.alauda.image_registry.plugins.module_utils._model import (
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import (
     JSON,
     History,
     LogFinding,
@@ -23,14 +17,20 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._model impor
     Snapshot,
     Verdict,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._observe import Target
-from ansible_collections.alauda.image_registry.plugins.module_utils._reconcile import (
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.observe import Target
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.reconcile import (
     Options,
     Part,
     Result,
     reconcile,
     seen_object,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
+    ApiError,
+    Client,
+    ClientError,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import redact
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 

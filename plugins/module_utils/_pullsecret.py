@@ -11,13 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import (
-    apply,
-    diff,
-    names,
-    owned,
-)
-from ansible_collections.alauda.image_registry.plugins.module_utils._model import (
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import (
     JSON,
     UNSEEN,
     Done,
@@ -27,7 +21,13 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._model impor
     Verdict,
     Waiting,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._plan import Plan, Readings, Ref, Write
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import Plan, Readings, Ref, Write
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import (
+    apply,
+    diff,
+    names,
+    owned,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import number, part
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import changed_back
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform

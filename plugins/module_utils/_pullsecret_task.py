@@ -8,16 +8,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.alauda.image_registry.plugins.module_utils import _pullsecret
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import Client
-from ansible_collections.alauda.image_registry.plugins.module_utils._model import JSON, History, Need, Snapshot, Verdict
-from ansible_collections.alauda.image_registry.plugins.module_utils._observe import Target
-from ansible_collections.alauda.image_registry.plugins.module_utils._reconcile import (
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import (
+    JSON,
+    History,
+    Need,
+    Snapshot,
+    Verdict,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.observe import Target
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.reconcile import (
     Options,
     Part,
     Result,
     reconcile,
     seen_object,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import Client
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 

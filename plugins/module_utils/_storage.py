@@ -13,11 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import apply, diff, owned
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced, secret_text
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import parse_quantity
-from ansible_collections.alauda.image_registry.plugins.module_utils._model import JSON, Goal
-from ansible_collections.alauda.image_registry.plugins.module_utils._plan import (
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import JSON, Goal
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import (
     Denied,
     Plan,
     Reading,
@@ -27,6 +24,9 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._plan import
     fingerprint,
     named,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import apply, diff, owned
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced, secret_text
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import parse_quantity
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 PERSISTENT = ("pvc", "s3", "swift", "gcs", "ibmcos", "azure")

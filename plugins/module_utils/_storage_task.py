@@ -13,15 +13,7 @@ from functools import partial
 from typing import Any
 
 from ansible_collections.alauda.image_registry.plugins.module_utils import _storage
-from ansible_collections.alauda.image_registry.plugins.module_utils._judge import judge
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
-    ApiError,
-    Client,
-    ClientError,
-    Reply,
-)
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
-from ansible_collections.alauda.image_registry.plugins.module_utils._model import (
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import (
     JSON,
     UNSEEN,
     Answer,
@@ -33,15 +25,23 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._model impor
     Snapshot,
     Verdict,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._observe import Target
-from ansible_collections.alauda.image_registry.plugins.module_utils._plan import Readings, named
-from ansible_collections.alauda.image_registry.plugins.module_utils._reconcile import (
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.observe import Target
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import Readings, named
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.reconcile import (
     Options,
     Part,
     Result,
     reconcile,
     seen_object,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._judge import judge
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
+    ApiError,
+    Client,
+    ClientError,
+    Reply,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import number, own, staying
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import classify
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform

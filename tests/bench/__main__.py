@@ -29,9 +29,9 @@ from typing import Any
 import yaml
 from ansible.module_utils.testing import patch_module_args
 
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.observe import Follow, Target
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import Client
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
-from ansible_collections.alauda.image_registry.plugins.module_utils._observe import Follow, Target
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
 from tests.bench import limits
 from tests.cluster import Cluster

@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.alauda.image_registry.plugins.module_utils import _judge
-from ansible_collections.alauda.image_registry.plugins.module_utils._judge import judge
-from ansible_collections.alauda.image_registry.plugins.module_utils._model import (
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import (
     Answer,
     Done,
     Failed,
@@ -27,6 +26,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._model impor
     Verdict,
     Waiting,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._judge import judge
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import own
 
 Object = dict[str, Any]

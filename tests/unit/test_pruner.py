@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.alauda.image_registry.plugins.module_utils import _pruner
-from ansible_collections.alauda.image_registry.plugins.module_utils._model import (
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import (
     Done,
     Failed,
     History,
@@ -19,7 +19,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._model impor
     Verdict,
     Waiting,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._plan import Plan
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import Plan
 from ansible_collections.alauda.image_registry.plugins.module_utils._pruner import Goal
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
 

@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.alauda.image_registry.plugins.module_utils import _pullsecret
-from ansible_collections.alauda.image_registry.plugins.module_utils._model import (
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import (
     Done,
     Failed,
     History,
     Snapshot,
     Waiting,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._plan import Plan
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import Plan
 from ansible_collections.alauda.image_registry.plugins.module_utils._pullsecret import Gap, Goal, edited, host_problem
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
 

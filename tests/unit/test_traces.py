@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._judge import NO_ROLLOUT, judge
-from ansible_collections.alauda.image_registry.plugins.module_utils._model import (
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import (
     Done,
     Failed,
     History,
     Waiting,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._judge import NO_ROLLOUT, judge
 from tests.unit.trace_table import markdown
 from tests.unit.traces import TICK, Run, replay, runs, states, trace_names, truth
 

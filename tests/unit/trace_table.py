@@ -6,7 +6,7 @@ Run it with ``PYTHONPATH=.:tests/collections python -m tests.unit.trace_table``.
 
 from __future__ import annotations
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._model import Done, Failed
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import Done, Failed
 from tests.unit.traces import replay, runs, trace_names, truth
 
 

@@ -11,8 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._judge import judge
-from ansible_collections.alauda.image_registry.plugins.module_utils._model import (
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import (
     Done,
     Failed,
     Goal,
@@ -21,6 +20,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._model impor
     Verdict,
     Waiting,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._judge import judge
 
 TRACES = Path(__file__).parent.parent / "fixtures" / "traces"
 BACKENDS = ("emptyDir", "pvc", "s3")

@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import JSON, Goal
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import (
     canonical,
     format_duration,
     same,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._model import JSON, Goal
 
 NOTHING: JSON = {}
 

@@ -13,12 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
-    ApiError,
-    Client,
-    ClientError,
-)
-from ansible_collections.alauda.image_registry.plugins.module_utils._model import (
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import (
     JSON,
     UNSEEN,
     Done,
@@ -29,7 +24,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._model impor
     Verdict,
     Waiting,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._observe import (
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.observe import (
     Outcome,
     Progress,
     Watcher,
@@ -37,13 +32,18 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._observe imp
     told,
     wait,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._plan import (
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import (
     Denied,
     Plan,
     Reading,
     Readings,
     Ref,
     Write,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
+    ApiError,
+    Client,
+    ClientError,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import redact, unauthorized
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform

@@ -14,13 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Union
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
-    ApiError,
-    Client,
-    ClientError,
-    Watch,
-)
-from ansible_collections.alauda.image_registry.plugins.module_utils._model import (
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import (
     JSON,
     UNSEEN,
     Done,
@@ -30,6 +24,12 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._model impor
     Snapshot,
     Verdict,
     Waiting,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
+    ApiError,
+    Client,
+    ClientError,
+    Watch,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import unauthorized
 
