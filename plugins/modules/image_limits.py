@@ -162,8 +162,8 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._argspec imp
     WAIT,
     merged,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._limits_task import image_limits
 from ansible_collections.alauda.image_registry.plugins.module_utils._module import AnsibleModule
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.part import image_limits
 from ansible_collections.alauda.image_registry.plugins.module_utils._run import run
 
 

@@ -163,7 +163,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._argspec imp
     merged,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._module import AnsibleModule
-from ansible_collections.alauda.image_registry.plugins.module_utils._pruner_task import pruner
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.part import pruner
 from ansible_collections.alauda.image_registry.plugins.module_utils._run import run
 
 

@@ -148,7 +148,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._argspec imp
     merged,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._module import AnsibleModule
-from ansible_collections.alauda.image_registry.plugins.module_utils._pullsecret_task import pullsecret
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets.part import pullsecret
 from ansible_collections.alauda.image_registry.plugins.module_utils._run import run
 
 

@@ -462,8 +462,8 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._argspec imp
     merged,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._module import AnsibleModule
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.part import storage
 from ansible_collections.alauda.image_registry.plugins.module_utils._run import run
-from ansible_collections.alauda.image_registry.plugins.module_utils._storage_task import storage
 
 
 def main() -> None:

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.alauda.image_registry.plugins.module_utils import _limits_task
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits import part as _limits_task
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
 from tests.cluster.proxy import ApiProxy
 from tests.integration.conftest import NAMESPACE, Lab, writes

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.alauda.image_registry.plugins.module_utils import _pullsecret
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import (
     Done,
     Failed,
@@ -19,7 +18,13 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model 
     Waiting,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import Plan
-from ansible_collections.alauda.image_registry.plugins.module_utils._pullsecret import Gap, Goal, edited, host_problem
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets import plan as _pullsecret
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets.plan import (
+    Gap,
+    Goal,
+    edited,
+    host_problem,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
 
 NAMES = st.lists(st.sampled_from(["a", "b", "c", "d", "e"]), max_size=6)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.alauda.image_registry.plugins.module_utils import _limits
-from ansible_collections.alauda.image_registry.plugins.module_utils._limits import QUOTA, RANGE, Step, Wish
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits import plan as _limits
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.plan import QUOTA, RANGE, Step, Wish
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
 
 PAGE: dict[str, Any] = {

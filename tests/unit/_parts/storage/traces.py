@@ -20,9 +20,9 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model 
     Verdict,
     Waiting,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._judge import judge
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.judge import judge
 
-TRACES = Path(__file__).parent.parent / "fixtures" / "traces"
+TRACES = Path(__file__).parents[3] / "fixtures" / "traces"
 BACKENDS = ("emptyDir", "pvc", "s3")
 TICK = 0.25
 """Seconds between two looks when nothing changes, as the observer has them."""

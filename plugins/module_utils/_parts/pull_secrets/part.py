@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.alauda.image_registry.plugins.module_utils import _pullsecret
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import (
     JSON,
     History,
@@ -24,6 +23,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.reconc
     seen_object,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import Client
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets import plan as _pullsecret
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 

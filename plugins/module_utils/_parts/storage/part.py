@@ -12,7 +12,6 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any
 
-from ansible_collections.alauda.image_registry.plugins.module_utils import _storage
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import (
     JSON,
     UNSEEN,
@@ -34,7 +33,6 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.reconc
     reconcile,
     seen_object,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._judge import judge
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
     ApiError,
     Client,
@@ -42,6 +40,8 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     Reply,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage import plan as _storage
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.judge import judge
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import number, own, staying
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import classify
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform

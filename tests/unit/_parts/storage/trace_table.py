@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Prints when the judge gave its verdict on every recorded change, against when it became true.
 
-Run it with ``PYTHONPATH=.:tests/collections python -m tests.unit.trace_table``.
+Run it with ``PYTHONPATH=.:tests/collections python -m tests.unit._parts.storage.trace_table``.
 """
 
 from __future__ import annotations
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import Done, Failed
-from tests.unit.traces import replay, runs, trace_names, truth
+from tests.unit._parts.storage.traces import replay, runs, trace_names, truth
 
 
 def rows() -> list[tuple[str, str, str, str, str, str]]:

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ansible_collections.alauda.image_registry.plugins.module_utils import _pruner
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import (
     JSON,
     History,
@@ -31,6 +30,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     ClientError,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner import plan as _pruner
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import redact
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.alauda.image_registry.plugins.module_utils import _storage
 from ansible_collections.alauda.image_registry.plugins.module_utils._argspec import STORAGE, WAIT
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import Denied, Plan, Reading
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage import plan as _storage
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
 
 PEM = f"-----BEGIN CERTIFICATE-----\n{base64.b64encode(bytes(range(120))).decode()}\n-----END CERTIFICATE-----\n"

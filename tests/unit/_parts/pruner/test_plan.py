@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.alauda.image_registry.plugins.module_utils import _pruner
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import (
     Done,
     Failed,
@@ -20,10 +19,11 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model 
     Waiting,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import Plan
-from ansible_collections.alauda.image_registry.plugins.module_utils._pruner import Goal
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner import plan as _pruner
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.plan import Goal
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
 
-TRACES = Path(__file__).parents[1] / "fixtures" / "traces"
+TRACES = Path(__file__).parents[3] / "fixtures" / "traces"
 
 
 def pruner(spec: dict[str, Any]) -> dict[str, Any]:

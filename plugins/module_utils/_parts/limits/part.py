@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ansible_collections.alauda.image_registry.plugins.module_utils import _limits
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import JSON
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.observe import (
     Follow,
@@ -37,7 +36,8 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     ClientError,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
-from ansible_collections.alauda.image_registry.plugins.module_utils._limits import QUOTA, RANGE, Step, Wish
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits import plan as _limits
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.plan import QUOTA, RANGE, Step, Wish
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 WORKERS = 12

@@ -11,9 +11,9 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model 
     History,
     Waiting,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._judge import NO_ROLLOUT, judge
-from tests.unit.trace_table import markdown
-from tests.unit.traces import TICK, Run, replay, runs, states, trace_names, truth
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.judge import NO_ROLLOUT, judge
+from tests.unit._parts.storage.trace_table import markdown
+from tests.unit._parts.storage.traces import TICK, Run, replay, runs, states, trace_names, truth
 
 RUNS = [run for trace in trace_names() for run in runs(trace)]
 FAILS_WITHIN = 10.0

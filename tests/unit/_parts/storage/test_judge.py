@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.alauda.image_registry.plugins.module_utils import _judge
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import (
     Answer,
     Done,
@@ -26,7 +25,8 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model 
     Verdict,
     Waiting,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._judge import judge
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage import judge as _judge
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.judge import judge
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import own
 
 Object = dict[str, Any]
