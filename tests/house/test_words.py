@@ -64,7 +64,8 @@ def test_no_file_names_a_package_registry_or_a_machine() -> None:
 
 @pytest.mark.parametrize("suffix", [".py", ".go", ".sh"])
 def test_every_source_file_states_its_licence(suffix: str) -> None:
-    sources = [path for path in tracked() if path.suffix == suffix]
+    # A package's empty __init__.py holds nothing to license; Ansible's own checks want it empty.
+    sources = [path for path in tracked() if path.suffix == suffix and path.stat().st_size]
     missing = [
         str(path.relative_to(ROOT))
         for path in sources
