@@ -7,9 +7,9 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import JSON
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.observe import Progress
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.reconcile import Options, Refused, Result
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import JSON
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
     ApiError,
     Client,

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Union
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import JSON
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import JSON
 
 
 @dataclass(frozen=True)

@@ -13,17 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import (
-    JSON,
-    UNSEEN,
-    Done,
-    Failed,
-    History,
-    Seen,
-    Snapshot,
-    Verdict,
-    Waiting,
-)
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.observe import (
     Outcome,
     Progress,
@@ -39,6 +28,17 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part i
     Readings,
     Ref,
     Write,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
+    JSON,
+    UNSEEN,
+    Done,
+    Failed,
+    History,
+    Seen,
+    Snapshot,
+    Verdict,
+    Waiting,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
     ApiError,

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import JSON, Goal
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import JSON, Goal
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import (
     canonical,
     format_duration,

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import Failed, LogFinding
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import Failed, LogFinding
 
 # -- texts -------------------------------------------------------------------------------------------------------------
 

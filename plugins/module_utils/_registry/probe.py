@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import JSON, Answer, Probe
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import JSON, Answer, Probe
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import parse_duration
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import plain
 

@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import JSON
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.observe import (
     Follow,
     Sink,
@@ -29,6 +28,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.reconc
     not_verified,
     send,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import JSON
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
     READ_TIMEOUT,
     ApiError,

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import JSON
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import Write
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import JSON
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import parse_quantity
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import part

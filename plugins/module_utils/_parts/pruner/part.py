@@ -8,14 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import (
-    JSON,
-    History,
-    LogFinding,
-    Need,
-    Snapshot,
-    Verdict,
-)
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.observe import Target
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.reconcile import (
     Options,
@@ -23,6 +15,14 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.reconc
     Result,
     reconcile,
     seen_object,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
+    JSON,
+    History,
+    LogFinding,
+    Need,
+    Snapshot,
+    Verdict,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
     ApiError,

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import (
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import Plan, Readings, Ref, Write
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
     JSON,
     UNSEEN,
     Done,
@@ -22,7 +23,6 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model 
     Verdict,
     Waiting,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import Plan, Readings, Ref, Write
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import (
     apply,
     diff,

@@ -7,13 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import (
-    JSON,
-    History,
-    Need,
-    Snapshot,
-    Verdict,
-)
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.observe import Target
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.reconcile import (
     Options,
@@ -21,6 +14,13 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.reconc
     Result,
     reconcile,
     seen_object,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
+    JSON,
+    History,
+    Need,
+    Snapshot,
+    Verdict,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import Client
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets import plan as _pullsecret

@@ -12,7 +12,16 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import (
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.observe import Target
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import Readings, named
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.reconcile import (
+    Options,
+    Part,
+    Result,
+    reconcile,
+    seen_object,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
     JSON,
     UNSEEN,
     Answer,
@@ -23,15 +32,6 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model 
     Probe,
     Snapshot,
     Verdict,
-)
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.observe import Target
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import Readings, named
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.reconcile import (
-    Options,
-    Part,
-    Result,
-    reconcile,
-    seen_object,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
     ApiError,

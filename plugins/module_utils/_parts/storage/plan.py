@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import JSON, Goal
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import (
     Denied,
     Plan,
@@ -24,6 +23,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part i
     fingerprint,
     named,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import JSON, Goal
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import apply, diff, owned
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced, secret_text
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import parse_quantity

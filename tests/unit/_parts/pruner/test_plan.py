@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import (
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import Plan
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
     Done,
     Failed,
     History,
@@ -18,7 +19,6 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model 
     Verdict,
     Waiting,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import Plan
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner import plan as _pruner
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.plan import Goal
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA

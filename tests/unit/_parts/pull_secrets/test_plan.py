@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import (
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import Plan
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
     Done,
     Failed,
     History,
     Snapshot,
     Waiting,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import Plan
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets import plan as _pullsecret
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets.plan import (
     Gap,

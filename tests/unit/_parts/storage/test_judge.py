@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import (
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
     Answer,
     Done,
     Failed,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import (
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
     Done,
     Failed,
     History,

@@ -6,7 +6,7 @@ Run it with ``PYTHONPATH=.:tests/collections python -m tests.unit._parts.storage
 
 from __future__ import annotations
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import Done, Failed
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import Done, Failed
 from tests.unit._parts.storage.traces import replay, runs, trace_names, truth
 
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import (
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
     Done,
     Failed,
     Goal,
