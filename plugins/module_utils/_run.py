@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.observe import Progress
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.reconcile import Options, Refused, Result
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import JSON
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import Part
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import JSON
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.reconcile import Options, Refused, reconcile
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
     ApiError,
     Client,
@@ -47,10 +48,7 @@ def progress_to(progress: Progress | None) -> Iterator[None]:
         _progress = None
 
 
-Work = Callable[[Client, Platform, JSON, Options], Result]
-
-
-def run(module: Module, work: Work) -> None:
+def run(module: Module, part: Callable[[Platform, JSON], Part[Any, Any]]) -> None:
     """Do the work of one task and end the module; every failure is a message for people, never a traceback."""
     params = module.params
     module.no_log_values.update(kubeconfig_secrets(params))
@@ -63,7 +61,7 @@ def run(module: Module, work: Work) -> None:
     try:
         client = Client(params)
         try:
-            result = work(client, PLATFORMS[params["platform"]], params, options)
+            [result] = reconcile(client, [part(PLATFORMS[params["platform"]], params)], options)
         finally:
             client.close()
     except (Refused, ApiError, ClientError) as error:

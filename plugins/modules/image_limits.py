@@ -163,7 +163,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._argspec imp
     merged,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._module import AnsibleModule
-from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.part import image_limits
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.part import LimitsPart
 from ansible_collections.alauda.image_registry.plugins.module_utils._run import run
 
 
@@ -175,7 +175,7 @@ def main() -> None:
         required_one_of=[("namespaces", "namespace_selector")],
         supports_check_mode=True,
     )
-    run(module, image_limits)
+    run(module, LimitsPart)
 
 
 if __name__ == "__main__":

@@ -163,14 +163,14 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._argspec imp
     merged,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._module import AnsibleModule
-from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.part import pruner
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.part import PrunerPart
 from ansible_collections.alauda.image_registry.plugins.module_utils._run import run
 
 
 def main() -> None:
     """Entry point."""
     module = AnsibleModule(argument_spec=merged(AUTH, WAIT, PLATFORM, PRUNER), supports_check_mode=True)
-    run(module, pruner)
+    run(module, PrunerPart)
 
 
 if __name__ == "__main__":

@@ -148,14 +148,14 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._argspec imp
     merged,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._module import AnsibleModule
-from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets.part import pullsecret
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets.part import PullSecretsPart
 from ansible_collections.alauda.image_registry.plugins.module_utils._run import run
 
 
 def main() -> None:
     """Entry point."""
     module = AnsibleModule(argument_spec=merged(AUTH, WAIT, PLATFORM, PULLSECRET), supports_check_mode=True)
-    run(module, pullsecret)
+    run(module, PullSecretsPart)
 
 
 if __name__ == "__main__":

@@ -462,7 +462,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._argspec imp
     merged,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._module import AnsibleModule
-from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.part import storage
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.part import StoragePart
 from ansible_collections.alauda.image_registry.plugins.module_utils._run import run
 
 
@@ -473,7 +473,7 @@ def main() -> None:
         required_if=STORAGE_REQUIRED_IF,
         supports_check_mode=True,
     )
-    run(module, storage)
+    run(module, StoragePart)
 
 
 if __name__ == "__main__":

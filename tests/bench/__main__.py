@@ -29,7 +29,8 @@ from typing import Any
 import yaml
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.observe import Follow, Target
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.observe import Follow
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import Target
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import Client
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
@@ -254,7 +255,9 @@ def delay(cluster: Cluster, rounds: int) -> None:
         "deployment": namespaced(ALAUDA.namespace, "deployments", api="/apis/apps/v1"),
         "pods": namespaced(ALAUDA.namespace, "pods"),
     }
-    follows = [Follow(client, sink, Target(label, path)) for label, path in paths.items()]
+    follows = [
+        Follow(client, sink, Target(label, path, lambda snapshot, _state: snapshot)) for label, path in paths.items()
+    ]
     last = {"at": 0.0}
 
     def listen() -> None:

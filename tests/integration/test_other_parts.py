@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes import client as client_module
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
-from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits import part as _limits_task
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
 from tests.cluster.proxy import ApiProxy
 from tests.integration.conftest import NAMESPACE, Lab, writes
@@ -320,7 +320,7 @@ def test_sixty_namespaces_cost_no_request_each(lab: Lab, proxy: ApiProxy, monkey
     assert ok(lab.run("image_limits", kubeconfig=str(proxy.kubeconfig), **task))["changed"] is False
     assert len(proxy.requests) == 3
     proxy.reset()
-    monkeypatch.setattr(_limits_task, "PAGE", 31)
+    monkeypatch.setattr(client_module, "PAGE", 31)
     assert ok(lab.run("image_limits", kubeconfig=str(proxy.kubeconfig), **task))["changed"] is False
     lists = [request for request in proxy.requests if request.method == "GET"]
     # Two pages each, three where other tests have left objects of the same names.

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Watches the objects a verdict depends on, fetches evidence the judge asks for, and ends with a verdict.
+"""Follows the objects that verdicts depend on, fetches the evidence that judges ask for, and ends with verdicts.
 
-One thread per resource lists and watches; the caller's thread judges on every change. No polling: between events
-nothing is requested (an API server that allows list but not watch is polled every POLL_SECONDS instead).
+One thread per collection lists and watches; the caller's thread judges on every change. No polling: between events
+nothing is requested (an API server that allows list but not watch is polled every POLL_SECONDS instead). Several parts
+are observed at once, on one clock; a collection that more than one of them follows is watched once.
 """
 
 from __future__ import annotations
@@ -10,99 +11,98 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, Union
+from typing import Any, Generic, Union
 
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import G, Part, S, Target
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
     JSON,
     UNSEEN,
     Done,
     Failed,
     History,
-    Need,
-    Snapshot,
     Verdict,
     Waiting,
+    sentence,
+    unauthorized,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
+    READ_TIMEOUT,
     ApiError,
     Client,
     ClientError,
     Watch,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import unauthorized
 
 POLL_SECONDS = 2.0
 TICK_SECONDS = 0.25
-"""How often the judge looks again without any event: verdicts also ripen with time. Costs no request."""
+"""How often the judges look again without any event: verdicts also ripen with time. Costs no request."""
 EVIDENCE_SECONDS = 1.0
-"""Least time between two probes of the same state."""
+"""Least time between two rounds of evidence for the same part."""
 UNAUTHORIZED_LOOKS = 3
 """How often credentials must be refused before they are taken for expired: a login plugin may be renewing them."""
-STALES_EVIDENCE = ("deployment", "pods")
-"""Labels whose change makes earlier probes and log lines worthless."""
 
 Progress = Callable[[float, str], None]
-Sink = queue.SimpleQueue[tuple[str, Union[tuple[JSON, ...], ApiError]]]
-
-
-@dataclass(frozen=True)
-class Target:
-    """A collection to follow. label: the field of Snapshot it fills. single: the selector names one object.
-
-    metadata: only metadata is asked for, so that the content of Secrets never leaves the API server.
-    required: without it there is no verdict, so that a refusal (403) ends the wait.
-    keep: what is remembered of each object, when there are many; its name and namespace at least.
-    """
-
-    label: str
-    path: str
-    field_selector: str = ""
-    label_selector: str = ""
-    single: bool = True
-    metadata: bool = False
-    required: bool = False
-    keep: Callable[[JSON], JSON] | None = None
-
-
-class Watcher(Protocol):
-    """What differs between the parts: which objects matter, how they are judged, how evidence is fetched."""
-
-    def targets(self, snapshot: Snapshot) -> Sequence[Target]:
-        """Collections to follow; may grow while the snapshot fills."""
-        ...
-
-    def judge(self, snapshot: Snapshot, history: History) -> tuple[Verdict, History]:
-        """The pure judgement."""
-        ...
-
-    def gather(self, client: Client, snapshot: Snapshot, needs: frozenset[Need]) -> Snapshot:
-        """The snapshot with the evidence that the judge asked for."""
-        ...
-
-    def report(self, snapshot: Snapshot) -> Mapping[str, Any]:
-        """More for the task's verification than every part has."""
-        ...
 
 
 @dataclass
-class Outcome:
-    """How the observation ended. seconds: from the start of the wait. timeline: (seconds, what was true) per change."""
+class Observation(Generic[G, S]):
+    """One part being observed, and how that ended.
 
-    verdict: Verdict
-    snapshot: Snapshot
-    seconds: float
+    changed: whether anything was written. title: put before each line of progress, when several parts are observed.
+    seconds: from the start of the wait. timeline: (seconds, what was true) per change.
+    """
+
+    part: Part[G, S]
+    goal: G
+    snapshot: S
+    changed: bool
+    title: str = ""
+    history: History = field(default_factory=History)
+    verdict: Verdict = field(default_factory=lambda: Waiting("starting"))
+    seconds: float = 0.0
     timed_out: bool = False
+    ended: bool = False
     timeline: list[tuple[float, str]] = field(default_factory=list)
+    _gathered_at: float = -1e9
+    _shown_at: float = -1e9
+
+    @property
+    def decided(self) -> bool:
+        """Whether the last judgement was a conclusion."""
+        return isinstance(self.verdict, (Done, Failed))
+
+    def look(self, client: Client) -> None:
+        """Judge the snapshot, with the evidence that the judge asks for."""
+        verdict, self.history = self.part.judge(self.goal, self.snapshot, self.history)
+        due = self.snapshot.at - self._gathered_at >= EVIDENCE_SECONDS
+        if isinstance(verdict, Waiting) and verdict.needs and due:
+            self.snapshot = self.part.gather(client, self.goal, self.snapshot, verdict.needs)
+            self._gathered_at = self.snapshot.at
+            verdict, self.history = self.part.judge(self.goal, self.snapshot, self.history)
+        self.verdict = verdict
+
+    def note(self, seconds: float, progress: Progress | None) -> None:
+        """One more entry in the timeline, and a line of progress, if something else is true now."""
+        self.seconds = seconds
+        text = sentence(self.verdict)
+        if self.timeline and self.timeline[-1][1] == text:
+            return
+        if not self.decided and seconds - self._shown_at < self.part.line_seconds:
+            return
+        self._shown_at = seconds
+        self.timeline.append((round(seconds, 1), text))
+        if progress is not None:
+            progress(seconds, f"{self.title}: {text}" if self.title else text)
 
 
 class Follow(threading.Thread):
-    """Keeps one collection up to date by list and watch; each state goes to a queue as (label, items or error)."""
+    """Keeps one collection up to date by list and watch; each state goes to a queue as (follow, items or error)."""
 
-    def __init__(self, client: Client, sink: Sink, target: Target) -> None:
+    def __init__(self, client: Client, sink: Sink, target: Target[Any]) -> None:
         super().__init__(daemon=True, name=f"follow-{target.label}")
-        self._client, self._sink, self._label, self._path = client, sink, target.label, target.path
+        self._client, self._sink, self._path = client, sink, target.path
         self._fields, self._labels = target.field_selector, target.label_selector
         self._metadata = target.metadata
         self._keep = target.keep
@@ -135,7 +135,7 @@ class Follow(threading.Thread):
             except ApiError as error:
                 unauthorized += error.status == 401
                 if error.status == 403 or unauthorized == UNAUTHORIZED_LOOKS:
-                    self._sink.put((self._label, error))
+                    self._sink.put((self, error))
                     return
                 self._ended.wait(0.0 if error.status == 410 else pause)
             except ClientError:
@@ -176,7 +176,7 @@ class Follow(threading.Thread):
                 self._watch.close()
 
     def _report(self, state: Mapping[str, JSON]) -> None:
-        self._sink.put((self._label, tuple(state.values())))
+        self._sink.put((self, tuple(state.values())))
 
 
 def _key(item: JSON) -> str:
@@ -184,62 +184,153 @@ def _key(item: JSON) -> str:
     return f"{meta.get('namespace', '')}/{meta.get('name', '')}"
 
 
-def wait(
-    client: Client,
-    watcher: Watcher,
-    *,
-    first: Snapshot,
-    history: History,
-    timeout: float,
-    progress: Progress | None = None,
-) -> Outcome:
-    """Watch until the judge says Done or Failed, or `timeout` seconds have passed."""
+Sink = queue.SimpleQueue[tuple[Follow, Union[tuple[JSON, ...], ApiError]]]
+Subscription = tuple[Observation[Any, Any], Target[Any]]
+
+
+@dataclass
+class _Feed:
+    """A collection that is followed, its latest state, and who wants to know.
+
+    latest: None before the first list.
+    """
+
+    follow: Follow
+    single: bool
+    subscriptions: list[Subscription] = field(default_factory=list)
+    latest: tuple[JSON, ...] | ApiError | None = None
+
+
+class _Feeds:
+    """All collections that are followed during one wait."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._sink: Sink = queue.SimpleQueue()
+        self._feeds: dict[Hashable, _Feed] = {}
+
+    def subscribe(self, observation: Observation[Any, Any]) -> None:
+        """Follow what the observation's part wants to know by now."""
+        for target in observation.part.targets(observation.goal, observation.snapshot):
+            key = (target.path, target.field_selector, target.label_selector, target.metadata, target.keep)
+            feed = self._feeds.get(key)
+            if feed is None:
+                feed = self._feeds[key] = _Feed(Follow(self._client, self._sink, target), target.single)
+                feed.follow.start()
+            if all(observation is not one or target.label != other.label for one, other in feed.subscriptions):
+                feed.subscriptions.append((observation, target))
+                if feed.latest is not None:
+                    _absorb(observation, target, feed.latest)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether every state that has arrived has been absorbed."""
+        return self._sink.empty()
+
+    def refusals(self, observation: Observation[Any, Any]) -> list[tuple[Target[Any], ApiError]]:
+        """What the API server refuses to show to the observation."""
+        return [
+            (target, feed.latest)
+            for feed in self._feeds.values()
+            for one, target in feed.subscriptions
+            if one is observation and isinstance(feed.latest, ApiError)
+        ]
+
+    def incomplete(self, observation: Observation[Any, Any]) -> bool:
+        """Whether something is still missing without which nothing is known."""
+        return any(
+            one is observation and target.awaited and feed.latest is None
+            for feed in self._feeds.values()
+            for one, target in feed.subscriptions
+        )
+
+    def absorb(self, seconds: float) -> None:
+        """Hand on the next state that arrives within ``seconds``, and all that have queued up behind it.
+
+        It ends with a state of a single object: each of those is judged by itself.
+        """
+        by_follow = {feed.follow: feed for feed in self._feeds.values()}
+        block = True
+        while True:
+            try:
+                follow, state = self._sink.get(block=block, timeout=max(0.0, seconds) if block else None)
+            except queue.Empty:
+                return
+            block = False
+            feed = by_follow[follow]
+            feed.latest = state
+            for observation, target in feed.subscriptions:
+                _absorb(observation, target, state)
+            if feed.single:
+                return
+
+    def stop(self) -> None:
+        """End all threads soon."""
+        for feed in self._feeds.values():
+            feed.follow.stop()
+
+
+def _absorb(observation: Observation[Any, Any], target: Target[Any], state: tuple[JSON, ...] | ApiError) -> None:
+    if not observation.ended:
+        seen = UNSEEN if isinstance(state, ApiError) else state
+        observation.snapshot = target.absorb(observation.snapshot, seen)
+
+
+def observe(
+    client: Client, observations: Sequence[Observation[Any, Any]], timeout: float, progress: Progress | None = None
+) -> None:
+    """Bring every observation to an end: decided, or timed out after ``timeout`` seconds.
+
+    Where nothing was written, one look at what was just read is enough if it decides.
+    """
+    for observation in observations:
+        if not observation.changed:
+            started = observation.snapshot.at
+            observation.look(client)
+            if observation.decided:
+                observation.ended = True
+                observation.note(time.monotonic() - started, None)
+    open_ones = [observation for observation in observations if not observation.ended]
+    if open_ones:
+        _follow(client, open_ones, timeout, progress)
+
+
+def _follow(
+    client: Client, observations: Sequence[Observation[Any, Any]], timeout: float, progress: Progress | None
+) -> None:
     started = time.monotonic()
-    sink: Sink = queue.SimpleQueue()
-    follows: dict[str, Follow] = {}
-    singles: set[str] = set()
-    required: set[str] = set()
-    refused: dict[str, ApiError] = {}
-    outcome = Outcome(Waiting("starting"), first, 0.0)
-    snapshot = first
-    asked_at = -1e9
+    feeds = _Feeds(client)
     try:
         while True:
             now = time.monotonic()
-            for target in watcher.targets(snapshot):
-                if target.label not in follows:
-                    follows[target.label] = Follow(client, sink, target)
-                    follows[target.label].start()
-                    if target.single:
-                        singles.add(target.label)
-                    if target.required:
-                        required.add(target.label)
-            snapshot = replace(snapshot, at=now)
-            verdict, history = watcher.judge(snapshot, history)
-            if isinstance(verdict, Waiting) and verdict.needs and now - asked_at >= EVIDENCE_SECONDS:
-                snapshot = watcher.gather(client, snapshot, verdict.needs)
-                asked_at = snapshot.at
-                verdict, history = watcher.judge(snapshot, history)
+            for observation in observations:
+                if not observation.ended:
+                    feeds.subscribe(observation)
+                    observation.snapshot = replace(observation.snapshot, at=now)
+                    observation.look(client)
+                    observation.verdict = _unless_blind(observation.verdict, feeds.refusals(observation))
+                    observation.note(time.monotonic() - started, progress)
             elapsed = time.monotonic() - started
-            verdict = _unless_blind(verdict, refused, required)
-            note(outcome.timeline, elapsed, sentence(verdict), progress)
-            outcome.verdict, outcome.snapshot, outcome.seconds = verdict, snapshot, elapsed
-            # A verdict about a state that others have followed already is none.
-            if isinstance(verdict, (Done, Failed)) and (sink.empty() or elapsed >= timeout):
-                return outcome
-            if elapsed >= timeout:
-                outcome.timed_out = True
-                return outcome
-            snapshot = _absorb(sink, singles, refused, snapshot, min(TICK_SECONDS, timeout - elapsed))
+            late = elapsed >= timeout
+            for observation in observations:
+                if feeds.incomplete(observation) and elapsed < timeout + READ_TIMEOUT:
+                    continue
+                # A conclusion about a state that others have followed already is not one.
+                if observation.decided and (feeds.quiet or late):
+                    observation.ended = True
+                elif late:
+                    observation.ended = observation.timed_out = True
+            if all(observation.ended for observation in observations):
+                return
+            feeds.absorb(TICK_SECONDS if late else min(TICK_SECONDS, timeout - elapsed))
     finally:
-        for follow in follows.values():
-            follow.stop()
+        feeds.stop()
 
 
-def _unless_blind(verdict: Verdict, refused: Mapping[str, ApiError], required: set[str]) -> Verdict:
+def _unless_blind(verdict: Verdict, refusals: Sequence[tuple[Target[Any], ApiError]]) -> Verdict:
     """The verdict, or why there can be none: what it depends on may not be seen, or nothing may be seen any more."""
-    expired = [error for error in refused.values() if error.status == 401]
-    hidden = [error for label, error in refused.items() if label in required]
+    expired = [error for _target, error in refusals if error.status == 401]
+    hidden = [error for target, error in refusals if target.required]
     if expired:
         return unauthorized(expired[0].message, f"Whether it takes effect cannot be observed any more: {expired[0]}")
     if hidden and isinstance(verdict, Waiting):
@@ -247,56 +338,6 @@ def _unless_blind(verdict: Verdict, refused: Mapping[str, ApiError], required: s
             "Forbidden",
             hidden[0].message,
             f"Whether it takes effect cannot be observed: {hidden[0]}",
-            "Allow list and watch on this resource to the account, or say wait: false.",
+            "Allow this account to list and watch the resource, or set wait: false.",
         )
     return verdict
-
-
-def sentence(verdict: Verdict) -> str:
-    """A verdict as one line for people."""
-    if isinstance(verdict, Done):
-        return verdict.summary
-    return verdict.why if isinstance(verdict, Waiting) else verdict.cause
-
-
-def note(timeline: list[tuple[float, str]], elapsed: float, text: str, progress: Progress | None) -> None:
-    """One more entry, and a line for people, if something else is true now. elapsed: seconds since the start."""
-    if timeline and timeline[-1][1] == text:
-        return
-    timeline.append((round(elapsed, 1), text))
-    if progress is not None:
-        progress(elapsed, text)
-
-
-def told(timeline: Sequence[tuple[float, str]]) -> list[dict[str, Any]]:
-    """A timeline as the task returns it."""
-    return [{"seconds": seconds, "state": text} for seconds, text in timeline]
-
-
-def _absorb(
-    sink: Sink, singles: set[str], refused: dict[str, ApiError], snapshot: Snapshot, seconds: float
-) -> Snapshot:
-    """The snapshot after the next event, or after all that have queued up of a collection; unchanged after `seconds`.
-
-    Each state of a single object is handed over by itself: what it says in passing may never be said again.
-
-    What was probed before a Pod or the Deployment changed says nothing about what runs now, so it is dropped.
-    """
-    block = True
-    while True:
-        try:
-            label, state = sink.get(block=block, timeout=max(0.0, seconds) if block else None)
-        except queue.Empty:
-            return snapshot
-        block = False
-        value: Any = state
-        if isinstance(state, ApiError):
-            value = UNSEEN
-            refused[label] = state
-        elif label in singles:
-            value = state[0] if state else None
-        if label in STALES_EVIDENCE and value != getattr(snapshot, label):
-            snapshot = replace(snapshot, probes=UNSEEN, log=UNSEEN)
-        snapshot = replace(snapshot, **{label: value})
-        if label in singles:
-            return snapshot

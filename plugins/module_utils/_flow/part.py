@@ -1,91 +1,147 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a part wants to read, what it found wrong and what it wants to write, as values.
+"""A part: one module's share of the flow.
 
-A part is two pure functions: ``needs`` names the objects it must see, ``plan`` turns them into a Plan. Reading and
-writing happen in ``_reconcile`` only.
+The flow knows no part. A part decides, with pure functions over its own typed Goal and Snapshot, and names what to
+read, write and follow; reading, writing and following is done by ``reconcile`` and ``observe`` alone.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Union
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import JSON
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import (
+    JSON,
+    Denied,
+    Outcome,
+    Plan,
+    Reading,
+    Readings,
+    Ref,
+    Write,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
+    UNSEEN,
+    History,
+    Need,
+    Seen,
+    Snapshot,
+    State,
+    Verdict,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import Client
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
+
+G = TypeVar("G")
+S = TypeVar("S", bound=Snapshot)
 
 
 @dataclass(frozen=True)
-class Ref:
-    """One thing to read: an object, or a whole collection.
+class Target(Generic[S]):
+    """A collection to follow. absorb: the snapshot with the collection's latest state in it.
 
-    required: a 403 ends the run; otherwise the check that needs it is skipped with a warning.
+    single: the selector names one object, and each of its states is judged by itself: what an operator reports in
+    passing may never be repeated. metadata: only metadata is asked for, so that the content of Secrets never leaves the
+    API server. required: without it there is no verdict, so a refusal (403) ends the wait.
+    awaited: nothing is known before its first state, for which the wait may outlast its timeout a little.
+    keep: reduces each object of a large collection; its name and namespace must stay.
     """
 
     label: str
     path: str
-    collection: bool = False
+    absorb: Callable[[S, State], S]
+    field_selector: str = ""
+    label_selector: str = ""
+    single: bool = True
+    metadata: bool = False
     required: bool = False
+    awaited: bool = False
+    keep: Callable[[JSON], JSON] | None = None
 
 
-@dataclass(frozen=True)
-class Denied:
-    """In place of an object that we are not allowed to read. message: the API server's refusal."""
-
-    message: str
+def seen_object(reading: Reading) -> Seen:
+    """A reading as the judge wants it: what we may not read is unseen."""
+    return UNSEEN if isinstance(reading, (Denied, tuple)) else reading
 
 
-Reading = Union[JSON, tuple[JSON, ...], Denied, None]
-"""An object, a collection's items, a refusal, or None for an object that does not exist."""
+class Part(ABC, Generic[G, S]):
+    """What differs between the modules: the objects that matter, the decision, the verdict and its evidence.
 
-Readings = Mapping[str, Reading]
-
-
-@dataclass(frozen=True)
-class Write:
-    """One request that changes something. before/after: owned fields only, secrets as fingerprints.
-
-    label: the reading that the answer takes the place of, when the judge looks at it.
+    name: the module's name. main: key under which the task returns its main object, "" for none.
+    main_path: that object's path. confirm: after a change that worked, read and plan once more, since somebody may have
+    written meanwhile to an object that no watch follows. line_seconds: least time between two lines of progress.
     """
 
-    verb: str
-    path: str
-    body: JSON
-    kind: str
-    name: str
-    before: JSON
-    after: JSON
-    label: str = ""
+    name: ClassVar[str]
+    main: ClassVar[str] = ""
+    confirm: ClassVar[bool] = False
+    line_seconds: ClassVar[float] = 0.0
 
+    def __init__(self, platform: Platform) -> None:
+        self.platform = platform
 
-@dataclass(frozen=True)
-class Plan:
-    """What is to be done. findings: reasons not to write anything. left_behind: data that stays where it was.
+    @property
+    def main_path(self) -> str:
+        """Path of the main object; "" without one."""
+        return ""
 
-    goal: what must then be true, in the form the part's own watcher takes. checks: requests that stay dry runs.
-    values: more for the task's result.
-    """
+    @abstractmethod
+    def needs(self, seen: Readings) -> list[Ref]:
+        """What to read next; empty when everything needed has been read."""
 
-    findings: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    writes: tuple[Write, ...] = ()
-    goal: Any = None
-    claim: str | None = None
-    left_behind: tuple[str, ...] = ()
-    verify: bool = True
-    checks: tuple[Write, ...] = ()
-    values: Mapping[str, Any] = field(default_factory=dict)
+    @abstractmethod
+    def plan(self, seen: Readings) -> Plan[G]:
+        """The decision."""
 
+    def revise(self, write: Write, live: JSON | None) -> Write | str | None:
+        """One of a plan's independent writes decided anew: None when nothing is left to do, a text when it must not be.
 
-def fingerprint(text: str) -> str:
-    """A short, stable mark of a secret: tells whether it changed, not what it is."""
-    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()[:12]
+        live: the object as it is after somebody else wrote it.
+        """
+        raise NotImplementedError(f"{self.name} plans no independent writes")
 
+    def aim(self, goal: G, seen: Readings, failures: Mapping[str, str]) -> G:
+        """The goal once the writes have been answered. seen: the readings with the answers in their place.
 
-def named(items: Reading, name: str) -> JSON | None:
-    """The object of that name in a collection that was read."""
-    if isinstance(items, tuple):
-        for item in items:
-            if item.get("metadata", {}).get("name") == name:
-                return item
-    return None
+        failures: what became of independent writes that failed, by the object's path.
+        """
+        return goal
+
+    @abstractmethod
+    def first(self, goal: G, seen: Readings, at: float) -> S:
+        """The readings as a snapshot."""
+
+    @abstractmethod
+    def targets(self, goal: G, snapshot: S) -> Sequence[Target[S]]:
+        """Collections to follow; may grow while the snapshot fills."""
+
+    @abstractmethod
+    def judge(self, goal: G, snapshot: S, history: History) -> tuple[Verdict, History]:
+        """The pure judgement."""
+
+    def gather(self, client: Client, goal: G, snapshot: S, needs: frozenset[Need]) -> S:
+        """The snapshot with the evidence that the judge asked for, and with the time at which it was complete."""
+        return snapshot
+
+    def report(self, goal: G, snapshot: S) -> Mapping[str, Any]:
+        """More for the task's verification than every part has."""
+        return {}
+
+    def main_object(self, snapshot: S) -> JSON | None:
+        """The main object as last seen."""
+        return None
+
+    def outcome(
+        self, plan: Plan[G], sent: tuple[Write, ...], failures: Mapping[str, str], observed: tuple[G, S] | None
+    ) -> Outcome:
+        """More for the task's result. sent: the writes that succeeded. failures: as for aim.
+
+        observed: the goal and the last snapshot, None when nothing was observed.
+        """
+        return Outcome()
+
+    def events(self, client: Client, goal: G) -> list[str]:
+        """Lines that help to explain a timeout."""
+        return []

@@ -1,75 +1,52 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The flow of every module: read, refuse, dry run, write, observe, judge, report.
 
-All requests happen here, in ``_client`` and in ``_observe``; what to read and what to write is decided by a part's pure
-functions (``needs`` and ``plan``).
+All requests are sent here, in ``_kubernetes.client`` and in ``observe``; what to read and what to write is decided by
+the parts' pure functions. Any number of parts go through it together: everything is read and refused before anything is
+written, and all effects are observed on one clock.
 """
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Generic
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.observe import (
-    Outcome,
-    Progress,
-    Watcher,
-    sentence,
-    told,
-    wait,
-)
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import (
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow import report
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.observe import Observation, Progress, observe
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import G, Part, S
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import (
+    JSON,
     Denied,
     Plan,
     Reading,
-    Readings,
     Ref,
     Write,
+    with_answers,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
-    JSON,
-    UNSEEN,
     Done,
     Failed,
-    History,
-    Seen,
-    Snapshot,
     Verdict,
-    Waiting,
+    unauthorized,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
     ApiError,
     Client,
     ClientError,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import redact, unauthorized
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.resources import public
 
 REPLANS = 40
 """How often a lost race (409) is answered by reading and planning again: enough for 20 writers of one list."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """One module's share of the flow.
-
-    needs: what to read next. plan: the decision. watcher: how the effect is observed; its plan's goal says which
-    generation of the main object carries the wish. first: the readings as a Snapshot. main: label of the object that
-    is returned. events: fetches lines that explain a timeout. confirm: after a change that worked, read and plan once
-    more, since somebody may have written in the meantime to an object that no watch follows.
-    """
-
-    needs: Callable[[Readings], list[Ref]]
-    plan: Callable[[Readings], Plan]
-    watcher: Callable[[Plan], Watcher]
-    first: Callable[[Readings, float], Snapshot]
-    main: str
-    main_path: str
-    events: Callable[[Plan], list[str]] = lambda plan: []
-    confirm: bool = False
+REVISIONS = 5
+"""How often one of many independent writes is decided anew after somebody else wrote the object in between."""
+WORKERS = 12
+"""Independent writes at a time: enough to keep an API server busy, too few to be throttled by fair queueing."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +61,7 @@ class Options:
 
 @dataclass
 class Result:
-    """What the task reports. failure: text for a failed task, or None."""
+    """What the task reports for one part. failure: text of a failed task, or None."""
 
     changed: bool = False
     failure: str | None = None
@@ -92,166 +69,247 @@ class Result:
     values: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class WriteFailure:
-    """A write that failed although its dry run did not. status: HTTP code, 0 without an answer."""
-
-    what: str
-    status: int
-    text: str
-
-
 class Refused(Exception):
     """Nothing was written. The text lists every finding."""
 
 
-def reconcile(client: Client, platform: Platform, part: Part, options: Options) -> Result:
-    """Bring the cluster to the plan's goal and prove it; see the module's documentation for the result's values.
+def reconcile(client: Client, parts: Sequence[Part[Any, Any]], options: Options) -> list[Result]:
+    """Bring the cluster to the goals of all parts and prove them; one result for each part, in their order.
 
     Raises Refused, ApiError or ClientError before anything has been written; later failures come as Result.failure.
     """
-    seen, plan, answers, failure = _settle(client, platform, part, options)
-    result = Result(changed=bool(plan.writes), failure=failure, warnings=list(plan.warnings))
-    before = seen[part.main]
-    main: JSON = answers.get(part.main_path, before if isinstance(before, Mapping) else {})
-    result.values.update(
-        diff={"before": _side(plan.writes, "before"), "after": _side(plan.writes, "after")},
-        patch=next((dict(write.body) for write in plan.writes if write.path == part.main_path), {}),
-        written=[{"kind": write.kind, "name": write.name, "verb": write.verb} for write in plan.writes],
-        left_behind=list(plan.left_behind),
-        **plan.values,
-    )
-    result.values[part.main] = public(main)
-    if failure is not None:
-        result.changed = bool(answers)
-        why = "not reached"
-    elif options.check_mode:
-        why = "check mode: nothing was written, nothing was verified"
-    elif not options.wait:
-        why = "wait is false: the values were stored, nothing was verified"
-    elif not plan.verify:
-        why = "the operator is told not to act (management_state), so there is no effect to verify"
-    else:
-        seen |= {write.label: answers[write.path] for write in plan.writes if write.label}
-        _prove(client, platform, part, plan, {**seen, part.main: main}, options, result)
-        return result
-    result.values["verification"] = not_verified(why)
-    return result
+    runs = [_Run(part) for part in parts]
+    _prepare(client, runs, options)
+    if not options.check_mode:
+        for run in runs:
+            run.write(client)
+    observations = [run.observation(options, title=run.part.name if len(runs) > 1 else "") for run in runs]
+    observe(client, [one for one in observations if one is not None], options.wait_timeout, options.progress)
+    return [run.result(client, one, options) for run, one in zip(runs, observations)]
 
 
-def _settle(
-    client: Client, platform: Platform, part: Part, options: Options
-) -> tuple[dict[str, Reading], Plan, dict[str, JSON], str | None]:
-    """Read, refuse, dry run and (unless in check mode) write; a lost race starts again from reading.
+@dataclass
+class _Run(Generic[G, S]):
+    """One part on its way through the flow.
 
-    Returns what was read, the plan, the API server's answers by path and the text of a failure half way.
+    refs, seen: what was read, by label. writes: those of the plan, as they were sent in the end.
+    written: the API server's answers by the object's path, in check mode those of the dry run.
+    failures: why independent writes failed, by the object's path. failure: why the writing ended early.
     """
-    for attempt in range(REPLANS):
-        seen = read(client, platform, part.needs)
-        plan = part.plan(seen)
-        if plan.findings:
-            raise Refused(_findings_text(plan.findings))
-        plan = _checked(client, plan)
+
+    part: Part[G, S]
+    refs: dict[str, Ref] = field(default_factory=dict)
+    seen: dict[str, Reading] = field(default_factory=dict)
+    plan: Plan[G] = field(default_factory=Plan)
+    writes: tuple[Write, ...] = ()
+    written: dict[str, JSON] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    failure: str | None = None
+
+    def decide(self, reader: _Reader) -> None:
+        """Read and plan (again)."""
+        self.refs, self.seen = reader.everything(self.part)
+        self.plan = self.part.plan(self.seen)
+        self.writes = self.plan.writes
+
+    def rehearse(self, client: Client, check_mode: bool) -> None:
+        """Send every write as a dry run. Raises ApiError for a refusal, Refused for what a check found.
+
+        Independent writes are rehearsed in check mode only; each of them may fail for itself.
+        """
+        self.plan = _checked(client, self.plan)
+        if not self.plan.independent:
+            answers = {write.object_path: send(client, write, dry_run=True) for write in self.writes}
+            self.written = answers if check_mode else {}
+        elif check_mode:
+            self._write_each(client, dry_run=True)
+
+    def write(self, client: Client) -> None:
+        """Carry out the plan; a lost race, before anything was written, starts again from reading."""
+        if self.plan.independent:
+            self._write_each(client, dry_run=False)
+            return
+        for attempt in range(REPLANS):
+            lost = self._write_in_order(client)
+            if lost is None:
+                return
+            if attempt == REPLANS - 1:
+                self.failure = report.interrupted(self.writes, self.written, lost)
+                return
+            _pause(attempt)
+            try:
+                self.decide(_Reader(client, self.part.platform))
+                if self.plan.refusals:
+                    raise Refused(report.refusal(self.plan.refusals))
+                self.rehearse(client, check_mode=False)
+            except ApiError as error:
+                if error.status != 409:
+                    self.failure = report.rejection(error, error.message)
+                    return
+            except (Refused, ClientError) as error:
+                self.failure = str(error)
+                return
+
+    def _write_in_order(self, client: Client) -> report.WriteFailure | None:
+        """The failure of a race that was lost before anything was written; any other ends the part."""
+        for write in self.writes:
+            try:
+                self.written[write.object_path] = send(client, write, dry_run=False)
+            except (ApiError, ClientError) as error:
+                status = error.status if isinstance(error, ApiError) else 0
+                lost = report.WriteFailure(f"{write.kind}/{write.name}", status, str(error))
+                if status == 409 and not self.written:
+                    return lost
+                self.failure = report.interrupted(self.writes, self.written, lost)
+                return None
+        return None
+
+    def _write_each(self, client: Client, dry_run: bool) -> None:
+        """Send independent writes, WORKERS at a time."""
+        if not self.writes:
+            return
+        with ThreadPoolExecutor(max_workers=WORKERS) as pool:
+            ends = list(pool.map(lambda write: self._write_one(client, write, dry_run), self.writes))
+        planned, self.writes = self.writes, tuple(write for write, _answer, _error in ends if write is not None)
+        for write, (sent, answer, error) in zip(planned, ends):
+            if error:
+                self.failures[write.object_path] = error
+            elif sent is not None:
+                self.written[sent.object_path] = answer
+
+    def _write_one(self, client: Client, write: Write, dry_run: bool) -> tuple[Write | None, JSON, str]:
+        """What was sent in the end (None: nothing), the answer, and why it failed."""
+        for _attempt in range(REVISIONS):
+            try:
+                return write, send(client, write, dry_run), ""
+            except ApiError as error:
+                if error.status not in (404, 409):
+                    return None, {}, str(error)
+                reason = str(error)
+            except ClientError as error:
+                return None, {}, str(error)
+            try:
+                revised = self.part.revise(write, client.get(write.object_path))
+            except (ApiError, ClientError) as error:
+                return None, {}, str(error)
+            if not isinstance(revised, Write):
+                return None, {}, revised or ""
+            write = revised
+        return None, {}, f"somebody else kept writing it: {reason}"
+
+    # -- afterwards ----------------------------------------------------------------------------------------------------
+
+    def _not_observed(self, options: Options) -> str:
+        """Why the effect is not verified; empty when it is."""
+        if self.failure is not None:
+            return "not reached"
+        if options.check_mode:
+            return "check mode: nothing was written, nothing was verified"
+        if not options.wait:
+            return "wait is false: the values were stored, nothing was verified"
+        if not self.plan.verify:
+            return "management_state tells the operator not to act, so there is no effect to verify"
+        return ""
+
+    def observation(self, options: Options, title: str) -> Observation[G, S] | None:
+        """What is to be observed; None when nothing is."""
+        if self._not_observed(options) or self.plan.goal is None:
+            return None
+        seen = with_answers(self.refs, self.seen, self.written)
+        goal = self.part.aim(self.plan.goal, seen, self.failures)
+        first = self.part.first(goal, seen, time.monotonic())
+        return Observation(self.part, goal, first, changed=bool(self.written), title=title)
+
+    def _main(self) -> JSON:
+        before = self.seen.get(self.part.main)
+        return self.written.get(self.part.main_path, before if isinstance(before, Mapping) else {})
+
+    def result(self, client: Client, observation: Observation[G, S] | None, options: Options) -> Result:
+        """What the task reports; looks once more where the part asks for it."""
+        main = self.part.main
+        changed = bool(self.written) if self.failure is not None or self.plan.independent else bool(self.writes)
+        result = Result(changed=changed, failure=self.failure, warnings=list(self.plan.warnings))
+        result.values["diff"] = report.both_sides(self.writes)
+        if main:
+            patches = (dict(write.body) for write in self.writes if write.path == self.part.main_path)
+            result.values["patch"] = next(patches, {})
+            result.values["written"] = [
+                {"kind": write.kind, "name": write.name, "verb": write.verb} for write in self.writes
+            ]
+            result.values[main] = public(self._main())
+        result.values.update(self.plan.values)
+        if observation is None:
+            result.values["verification"] = report.not_verified(self._not_observed(options))
+        else:
+            self._conclude(client, observation, result)
+        observed = None if observation is None else (observation.goal, observation.snapshot)
+        outcome = self.part.outcome(self.plan, self.writes, self.failures, observed)
+        result.failure = outcome.failure or result.failure
+        result.warnings += outcome.warnings
+        result.values.update(outcome.values)
+        return result
+
+    def _conclude(self, client: Client, observation: Observation[G, S], result: Result) -> None:
+        """Put the verdict into the result."""
+        if self.part.confirm and observation.changed and isinstance(observation.verdict, Done):
+            observation.verdict = self._confirmed(client, observation.verdict, result.warnings)
+        last = self.part.main_object(observation.snapshot)
+        if self.part.main and last:
+            result.values[self.part.main] = public(last)
+        events = self.part.events(client, observation.goal) if observation.timed_out else []
+        result.values["verification"] = report.verification(observation, events)
+        if isinstance(observation.verdict, Done):
+            result.warnings += observation.verdict.warnings
+        else:
+            result.failure = report.failure(observation, events)
+
+    def _confirmed(self, client: Client, done: Done, known: Sequence[str]) -> Verdict:
+        """What works is still what was asked for: planning once more must find nothing to write. known: warnings."""
         try:
-            answers = {write.path: send(client, write, dry_run=True) for write in plan.writes}
-            if options.check_mode:
-                return seen, plan, answers, None
+            _refs, seen = _Reader(client, self.part.platform).everything(self.part)
+            again = self.part.plan(seen)
+        except (Refused, ApiError, ClientError) as error:
+            if isinstance(error, ApiError) and error.status == 401:
+                return unauthorized(str(error), f"Whether it is as asked for cannot be observed any more: {error}")
+            return replace(done, warnings=(*done.warnings, f"Could not look again at what was written: {error}"))
+        changed = [f"{write.kind}/{write.name}" for write in again.writes]
+        if not changed and not again.refusals:
+            return replace(done, warnings=(*done.warnings, *(text for text in again.warnings if text not in known)))
+        return Failed(
+            "ChangedAgain",
+            "; ".join([*again.refusals, *(f"{name} differs from what was asked" for name in changed)]),
+            "It took effect, but somebody has changed it since.",
+            "Find the other writer (another playbook, GitOps, a person), then run the task again.",
+        )
+
+
+# -- before anything is written ----------------------------------------------------------------------------------------
+
+
+def _prepare(client: Client, runs: Sequence[_Run[Any, Any]], options: Options) -> None:
+    """Read everything, refuse everything at once, rehearse everything; a lost race starts again from reading."""
+    for attempt in range(REPLANS):
+        reader = _Reader(client, runs[0].part.platform)
+        for run in runs:
+            run.decide(reader)
+        findings = [f"{run.part.name}: {text}" if len(runs) > 1 else text for run in runs for text in run.plan.refusals]
+        if findings:
+            raise Refused(report.refusal(findings))
+        try:
+            for run in runs:
+                run.rehearse(client, options.check_mode)
+            return
         except ApiError as error:
             if error.status != 409 or attempt == REPLANS - 1:
-                raise Refused(_refused_by_server(error)) from None
-        else:
-            answers, failure = _write_all(client, plan.writes)
-            if failure is None or answers or failure.status != 409 or attempt == REPLANS - 1:
-                return seen, plan, answers, _half_way(plan.writes, answers, failure)
-        time.sleep(random.uniform(0.0, min(0.05 * 2**attempt, 1.0)))
-    raise AssertionError("unreachable: the last attempt returns or raises")
+                raise Refused(report.rejection(error, error.message)) from None
+        _pause(attempt)
 
 
-def _prove(
-    client: Client, platform: Platform, part: Part, plan: Plan, seen: Readings, options: Options, result: Result
-) -> None:
-    """Verify the effect and put the outcome into the result."""
-    main = seen[part.main]
-    generation = int((main.get("metadata") or {}).get("generation") or 0) if isinstance(main, Mapping) else 0
-    goal = replace(plan.goal, min_generation=max(plan.goal.min_generation, generation))
-    watcher = part.watcher(replace(plan, goal=goal))
-    outcome = verify(client, watcher, part.first(seen, time.monotonic()), bool(plan.writes), options)
-    if part.confirm and plan.writes and isinstance(outcome.verdict, Done):
-        outcome.verdict = _confirmed(client, platform, part, outcome.verdict, result.warnings)
-    last = getattr(outcome.snapshot, part.main)
-    shown: JSON = last if isinstance(last, Mapping) else {}
-    if shown:
-        result.values[part.main] = public(shown)
-    events = part.events(plan) if outcome.timed_out else []
-    result.values["verification"] = report(outcome, shown, watcher.report(outcome.snapshot), events)
-    if isinstance(outcome.verdict, Done):
-        result.warnings += outcome.verdict.warnings
-    else:
-        result.failure = _failure_text(outcome, shown, result.changed, events)
+def _pause(attempt: int) -> None:
+    time.sleep(random.uniform(0.0, min(0.05 * 2**attempt, 1.0)))
 
 
-def _confirmed(client: Client, platform: Platform, part: Part, done: Done, told: Sequence[str]) -> Verdict:
-    """What works is still what was asked for: planning once more must find nothing to write. told: known warnings."""
-    try:
-        again = part.plan(read(client, platform, part.needs))
-    except (Refused, ApiError, ClientError) as error:
-        if isinstance(error, ApiError) and error.status == 401:
-            return unauthorized(str(error), f"Whether it is as asked for cannot be observed any more: {error}")
-        return replace(done, warnings=(*done.warnings, f"Could not look again at what was written: {error}"))
-    changed = [f"{write.kind}/{write.name}" for write in again.writes]
-    if not changed and not again.findings:
-        return replace(done, warnings=(*done.warnings, *(text for text in again.warnings if text not in told)))
-    return Failed(
-        "ChangedAgain",
-        "; ".join([*again.findings, *(f"{name} differs from what was asked" for name in changed)]),
-        "It took effect, but somebody has changed it since.",
-        "Find the other writer (another playbook, GitOps, a person), then run the task again.",
-    )
-
-
-# -- reading and writing ---------------------------------------------------------------------------------------------
-
-
-def read(client: Client, platform: Platform, needs: Callable[[Readings], list[Ref]]) -> dict[str, Reading]:
-    """Read what the part asks for, round by round. Raises Refused when the operator is not installed."""
-    seen: dict[str, Reading] = {}
-    while True:
-        refs = needs(seen)
-        if not refs:
-            return seen
-        for ref in refs:
-            seen[ref.label] = _read_one(client, platform, ref)
-
-
-def _read_one(client: Client, platform: Platform, ref: Ref) -> Reading:
-    try:
-        if ref.collection:
-            return tuple(client.list(ref.path)[0])
-        return client.get(ref.path)
-    except ApiError as error:
-        if error.kind_missing and ref.path.startswith(f"/apis/{platform.group}/"):
-            raise Refused(
-                f"The cluster {client.host} has no resource {ref.path.split('/')[-2]}.{platform.group}: the "
-                "registry operator "
-                "is not installed there (or this is the wrong cluster). Install Registry v2 first; see its "
-                "Prerequisites."
-            ) from None
-        if error.status == 403 and not ref.required:
-            return Denied(error.message)
-        raise
-
-
-def send(client: Client, write: Write, dry_run: bool) -> JSON:
-    """Do one write. The answer is the object as it is now, nothing for a delete."""
-    if write.verb == "create":
-        return client.create(write.path, write.body, dry_run=dry_run)
-    if write.verb == "delete":
-        client.delete(write.path, dry_run=dry_run, resource_version=str(write.body["resourceVersion"] or ""))
-        return {}
-    return client.patch(write.path, write.body, dry_run=dry_run)
-
-
-def _checked(client: Client, plan: Plan) -> Plan:
+def _checked(client: Client, plan: Plan[G]) -> Plan[G]:
     """The plan after the API server itself has judged what only it can judge; never writes. Raises Refused."""
     warnings = list(plan.warnings)
     for check in plan.checks:
@@ -262,156 +320,61 @@ def _checked(client: Client, plan: Plan) -> Plan:
                 warnings.append(f"Could not have the {check.kind} {check.name!r} checked: {error.message}")
                 continue
             why = "; ".join(error.causes) or error.message
-            raise Refused(f"Nothing was written. The {check.kind} {check.name!r} is not valid: {why}") from None
+            raise Refused(report.refusal([f"The {check.kind} {check.name!r} is not valid: {why}"])) from None
     return replace(plan, warnings=tuple(warnings))
 
 
-def _write_all(client: Client, writes: tuple[Write, ...]) -> tuple[dict[str, JSON], WriteFailure | None]:
-    """Answers by path, and the failure that ended it. All were accepted as dry runs, so this is rare."""
-    answers: dict[str, JSON] = {}
-    for write in writes:
+class _Reader:
+    """Reads what parts ask for; what several of them ask for is requested once."""
+
+    def __init__(self, client: Client, platform: Platform) -> None:
+        self._client, self._platform = client, platform
+        self._known: dict[Hashable, Reading] = {}
+
+    def everything(self, part: Part[Any, Any]) -> tuple[dict[str, Ref], dict[str, Reading]]:
+        """All the part needs, round by round, by label. Raises Refused when the operator is not installed."""
+        known: dict[str, Ref] = {}
+        seen: dict[str, Reading] = {}
+        while True:
+            refs = part.needs(seen)
+            if not refs:
+                return known, seen
+            for ref in refs:
+                known[ref.label], seen[ref.label] = ref, self._one(ref)
+
+    def _one(self, ref: Ref) -> Reading:
+        key = (ref.path, ref.collection, ref.field_selector, ref.label_selector, ref.keep)
+        if key not in self._known:
+            self._known[key] = self._read(ref)
+        return self._known[key]
+
+    def _read(self, ref: Ref) -> Reading:
         try:
-            answers[write.path] = send(client, write, dry_run=False)
-        except (ApiError, ClientError) as error:
-            status = error.status if isinstance(error, ApiError) else 0
-            return answers, WriteFailure(f"{write.kind}/{write.name}", status, str(error))
-    return answers, None
+            if ref.collection:
+                items, _version = self._client.list(
+                    ref.path, field_selector=ref.field_selector, label_selector=ref.label_selector, keep=ref.keep
+                )
+                return tuple(items)
+            found = self._client.get(ref.path)
+            return ref.keep(found) if ref.keep is not None and found is not None else found
+        except ApiError as error:
+            group = self._platform.group
+            if error.kind_missing and ref.path.startswith(f"/apis/{group}/"):
+                raise Refused(
+                    f"The cluster {self._client.host} does not have the resource {ref.path.split('/')[-2]}.{group}: "
+                    "the registry operator is not installed there, or this is the wrong cluster. Install Registry v2 "
+                    "first; see its Prerequisites."
+                ) from None
+            if error.status == 403 and not ref.required:
+                return Denied(error.message)
+            raise
 
 
-def _half_way(writes: tuple[Write, ...], answers: Mapping[str, JSON], failure: WriteFailure | None) -> str | None:
-    if failure is None:
-        return None
-    done = ", ".join(f"{write.kind}/{write.name}" for write in writes if write.path in answers)
-    before = f"Already written: {done}." if done else "Nothing had been written before."
-    return f"Writing {failure.what} failed: {failure.text} {before} Run the task again: it continues from there."
-
-
-# -- verifying -------------------------------------------------------------------------------------------------------
-
-
-def verify(client: Client, watcher: Watcher, snapshot: Snapshot, changed: bool, options: Options) -> Outcome:
-    """One look at what was just read (enough when nothing had to change), else watch until it is decided."""
-    history = History()
-    started = snapshot.at
-    if not changed:
-        verdict, history = watcher.judge(snapshot, history)
-        if isinstance(verdict, Waiting) and verdict.needs:
-            snapshot = watcher.gather(client, snapshot, verdict.needs)
-            verdict, history = watcher.judge(snapshot, history)
-        if isinstance(verdict, (Done, Failed)):
-            seconds = time.monotonic() - started
-            return Outcome(verdict, snapshot, seconds, timeline=[(round(seconds, 1), sentence(verdict))])
-    return wait(
-        client,
-        watcher,
-        first=snapshot,
-        history=history,
-        timeout=options.wait_timeout,
-        progress=options.progress,
-    )
-
-
-def seen_object(reading: Reading) -> Seen:
-    """A reading as the judge wants it: what we may not read is unseen."""
-    return UNSEEN if isinstance(reading, (Denied, tuple)) else reading
-
-
-# -- reporting -------------------------------------------------------------------------------------------------------
-
-
-def public(config: JSON) -> dict[str, Any]:
-    """The object without what is secret (spec.httpSecret, a login in a proxy's URL) or only noise (managedFields)."""
-    spec = {key: value for key, value in (config.get("spec") or {}).items() if key != "httpSecret"}
-    if isinstance(spec.get("proxy"), Mapping):
-        spec["proxy"] = {key: redact(str(value)) for key, value in spec["proxy"].items()}
-    meta = config.get("metadata") or {}
-    return {
-        "apiVersion": config.get("apiVersion"),
-        "kind": config.get("kind"),
-        "metadata": {key: meta[key] for key in ("name", "generation", "resourceVersion", "uid") if key in meta},
-        "spec": spec,
-        "status": dict(config.get("status") or {}),
-    }
-
-
-def _side(writes: tuple[Write, ...], side: str) -> dict[str, Any]:
-    return {f"{write.kind}/{write.name}": getattr(write, side) for write in writes}
-
-
-def not_verified(why: str) -> dict[str, Any]:
-    """The verification of a task that proved nothing. why: said to the user."""
-    return {"verdict": "not verified", "summary": why, "seconds": 0.0, "timeline": []}
-
-
-def report(outcome: Outcome, main: JSON, extra: Mapping[str, Any], events: Sequence[str] = ()) -> dict[str, Any]:
-    """The verification as the task returns it. main: the part's main object as last seen. extra: the watcher's own."""
-    verdict = outcome.verdict
-    status = main.get("status") or {}
-    values: dict[str, Any] = {
-        "verdict": "done" if isinstance(verdict, Done) else "failed",
-        "summary": sentence(verdict),
-        "seconds": round(outcome.seconds, 2),
-        "conditions": {
-            item.get("type"): {key: item[key] for key in ("status", "reason", "message") if key in item}
-            for item in status.get("conditions") or []
-        },
-        "observed_generation": status.get("observedGeneration"),
-        **extra,
-        "timeline": told(outcome.timeline),
-    }
-    if isinstance(verdict, Failed):
-        values.update(reason=verdict.reason, quoted=verdict.quoted, remedy=verdict.remedy)
-    elif outcome.timed_out:
-        values.update(reason="Timeout", quoted=_last_words(main), events=list(events))
-    return values
-
-
-def _last_words(main: JSON) -> str:
-    """What the operator says at the end of a wait that ran out of time."""
-    words = []
-    for item in (main.get("status") or {}).get("conditions") or []:
-        if item.get("type") in ("Available", "Progressing", "Degraded"):
-            text = f"{item.get('type')}={item.get('status')}"
-            if item.get("reason"):
-                text += f" {item['reason']}"
-            if item.get("message"):
-                text += f": {item['message']}"
-            words.append(text)
-    return "; ".join(words)
-
-
-def _failure_text(outcome: Outcome, main: JSON, changed: bool, events: Sequence[str]) -> str:
-    verdict = outcome.verdict
-    begin = (
-        "The change was stored, but it did not take effect"
-        if changed
-        else "Nothing had to be changed, but what was asked for does not work"
-    )
-    if isinstance(verdict, Failed):
-        text = f"{begin}: {verdict.cause}"
-        if verdict.quoted and verdict.quoted not in verdict.cause:
-            text += f" [{verdict.reason}: {verdict.quoted}]" if verdict.reason else f" [{verdict.quoted}]"
-        return f"{text} What to do: {verdict.remedy}"
-    text = f"{begin} within {outcome.seconds:.0f} s: {sentence(verdict)}."
-    words = _last_words(main)
-    if words:
-        text += f" The operator says: {words}."
-    if events:
-        text += f" Events: {' | '.join(events)}."
-    return text + " What to do: look at what is missing above; if it only needs longer, raise wait_timeout."
-
-
-def _findings_text(findings: tuple[str, ...]) -> str:
-    if len(findings) == 1:
-        return f"Nothing was written. {findings[0]}"
-    return "Nothing was written. " + " ".join(f"({number}) {text}" for number, text in enumerate(findings, 1))
-
-
-def _refused_by_server(error: ApiError) -> str:
-    hint = ""
-    if "unknown field" in error.message:
-        hint = (
-            " The CustomResourceDefinition on this cluster does not know the field: this operator version does "
-            "not support it."
-        )
-    return f"Nothing was written: the API server refused the change in a dry run. {error}{hint}"
+def send(client: Client, write: Write, dry_run: bool) -> JSON:
+    """Do one write. The answer is the object as it is now, nothing for a delete."""
+    if write.verb == "create":
+        return client.create(write.path, write.body, dry_run=dry_run)
+    if write.verb == "delete":
+        client.delete(write.path, dry_run=dry_run, resource_version=str(write.body["resourceVersion"] or ""))
+        return {}
+    return client.patch(write.path, write.body, dry_run=dry_run)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The values that travel between the rooms: what is wanted, what was seen, what is concluded.
+"""What was seen and what is concluded from it. Pure.
 
-Nothing here does I/O. Kubernetes objects are plain mappings as the API server sent them.
+A Snapshot is what the cluster showed at one moment; a judgement of it is Done, Waiting or Failed; History carries from
+one judgement to the next since when each sign has been there.
 """
 
 from __future__ import annotations
@@ -14,104 +15,45 @@ from typing import Any, Union
 JSON = Mapping[str, Any]
 
 
+# -- seen --------------------------------------------------------------------------------------------------------------
+
+
 class Unseen(Enum):
-    """Marks a part of a Snapshot that nobody looked at (None means: looked, and it does not exist)."""
+    """Marks a part of a Snapshot that nobody has looked at (None means: looked, and it does not exist)."""
 
     UNSEEN = "unseen"
 
 
 UNSEEN = Unseen.UNSEEN
 Seen = Union[JSON, None, Unseen]
+State = Union[tuple[JSON, ...], Unseen]
+"""Everything in a collection that is followed; UNSEEN before its first list, and when the API server refuses it."""
 
 
-class Need(Enum):
-    """Evidence the judge asks for before it can conclude; the observer fetches it and asks again."""
-
-    PROBE = "probe"
-    LOG = "log"
-    PODS = "pods"
-
-
-@dataclass(frozen=True)
-class Goal:
-    """What must be true of the cluster before a task may say done.
-
-    spec: owned fields of Config.spec in merge patch form (None = must be absent or empty).
-    backend: key in spec.storage ("emptyDir", "pvc", "s3", …), or None when storage is not this task's business.
-    min_generation: metadata.generation of Config after our write, or as read when nothing was written.
-    deployment_generation_over: the Deployment's generation must be greater than this one; set when something that
-        shows in no spec field was changed (credentials, a CA bundle), so that the old rollout is never taken for ours.
-    deployment_uid: which Deployment that generation belongs to ("" when not known); another one is newer in any case.
-    renewal_may_not_come: the Pods may have been started with these values already, and nobody can tell beforehand.
-    env: environment of the container "registry" that must be set so (None = must be absent).
-    """
-
-    spec: JSON
-    min_generation: int
-    backend: str | None = None
-    deployment_generation_over: int | None = None
-    deployment_uid: str = ""
-    renewal_may_not_come: bool = False
-    env: Mapping[str, str | None] = field(default_factory=dict)
-    probe: str = "auto"  # "auto", "require", "write", "skip"
-    container: str = "registry"
-
-
-class Answer(Enum):
-    """What one probe of the registry proves (see _probe)."""
-
-    SERVES = "serves"
-    BROKEN = "broken"
-    TOO_EARLY = "too early"
-    FORBIDDEN = "forbidden"
-    REFUSED = "upload refused"
-    UNREACHABLE = "unreachable"
-
-
-@dataclass(frozen=True)
-class Probe:
-    """One answer of the registry through the API server's proxy. at: monotonic seconds."""
-
-    answer: Answer
-    via: str
-    status: int
-    at: float
-    detail: str = ""
-
-
-@dataclass(frozen=True)
-class LogFinding:
-    """A classified line of the registry's log, already redacted. kind: "auth", "bucket", "full", …"""
-
-    kind: str
-    line: str
-    pod: str
+def only(state: State) -> Seen:
+    """The one object of a collection that a selector has narrowed to one name."""
+    if isinstance(state, Unseen):
+        return UNSEEN
+    return state[0] if state else None
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What the cluster showed at one moment. at: monotonic seconds."""
+    """What the cluster showed at one moment; each part adds its own fields. at: monotonic seconds."""
 
     at: float
-    config: Seen = UNSEEN
-    deployment: Seen = UNSEEN
-    pods: tuple[JSON, ...] | Unseen = UNSEEN
-    claim: Seen = UNSEEN
-    storage_class: Seen = UNSEEN
-    pruner: Seen = UNSEEN
-    cronjob: Seen = UNSEEN
-    namespaces: tuple[JSON, ...] | Unseen = UNSEEN
-    selected: tuple[JSON, ...] | Unseen = UNSEEN
-    bindings: tuple[JSON, ...] | Unseen = UNSEEN
-    secrets: tuple[JSON, ...] | Unseen = UNSEEN
-    accounts: tuple[JSON, ...] | Unseen = UNSEEN
-    probes: tuple[Probe, ...] | Unseen = UNSEEN
-    log: tuple[LogFinding, ...] | Unseen = UNSEEN
+
+
+class Need(Enum):
+    """Evidence that a judge asks for before it can conclude; each part has its own members."""
+
+
+# -- concluded ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Done:
-    """The effect is there. summary: one line for people. warnings: what could not be proven, and why."""
+    """The effect is there. summary: one line. warnings: what could not be proven, and why."""
 
     summary: str
     warnings: tuple[str, ...] = ()
@@ -132,7 +74,7 @@ class Waiting:
 class Failed:
     """It will not get there by itself.
 
-    reason: the operator's or Kubernetes' reason code. quoted: the text as the cluster said it.
+    reason: the operator's or Kubernetes' reason code. quoted: the text as the cluster gave it.
     cause: what that means. remedy: what to do next.
     """
 
@@ -145,11 +87,80 @@ class Failed:
 Verdict = Union[Done, Waiting, Failed]
 
 
+def sentence(verdict: Verdict) -> str:
+    """A verdict as one line."""
+    if isinstance(verdict, Done):
+        return verdict.summary
+    return verdict.why if isinstance(verdict, Waiting) else verdict.cause
+
+
+# -- remembered --------------------------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True)
 class History:
-    """What the judge remembers between snapshots.
+    """What a judge remembers between snapshots.
 
     since: from when (monotonic seconds) each sign has been there without a break.
     """
 
     since: Mapping[str, float] = field(default_factory=dict)
+
+
+class Signs:
+    """The signs of one snapshot, and since when each has been there. A sign missing from one snapshot is forgotten."""
+
+    def __init__(self, history: History, now: float) -> None:
+        self.now = now
+        self._before = history.since
+        self._since: dict[str, float] = {sign: at for sign, at in history.since.items() if sign.startswith("kept:")}
+
+    def hold(self, sign: str, at: float | None = None) -> float:
+        """Note that ``sign`` is there (from ``at`` on, now if not given); since when it has been."""
+        self._since[sign] = self._before.get(sign, self.now if at is None else at)
+        return self._since[sign]
+
+    def lasted(self, sign: str) -> float:
+        """Note that ``sign`` is there; for how many seconds it has been."""
+        return self.now - self.hold(sign)
+
+    def keep(self, sign: str) -> None:
+        """Note something that stays known for the rest of the observation."""
+        self._since.setdefault(f"kept:{sign}", self.now)
+
+    def kept(self, sign: str) -> bool:
+        """Whether keep() was ever called with ``sign``."""
+        return f"kept:{sign}" in self._since
+
+    def history(self) -> History:
+        """What to hand to the next judgement."""
+        return History(since=self._since)
+
+
+# -- what several parts conclude ---------------------------------------------------------------------------------------
+
+
+def not_observed(generation: int, observed: int) -> Waiting:
+    """The operator's status is about an earlier generation of the object."""
+    return Waiting(f"the operator has not looked at generation {generation} yet (last: {observed})")
+
+
+def changed_back(kind: str, resource: str, fields: str) -> Failed:
+    """Somebody has undone our write. resource: the kind's name for kubectl."""
+    return Failed(
+        "SpecChanged",
+        f"{kind}.spec differs again in: {fields}",
+        "Another writer or the operator changed it back after our write.",
+        "Run the task again; if it happens again, find the other writer (GitOps, another playbook) with "
+        f"kubectl get {resource} cluster -o yaml --show-managed-fields.",
+    )
+
+
+def unauthorized(quoted: str, cause: str) -> Failed:
+    """The API server refuses the credentials that it accepted before."""
+    return Failed(
+        "Unauthorized",
+        quoted,
+        cause,
+        "Renew the credentials and run the task again; it continues from where it is.",
+    )

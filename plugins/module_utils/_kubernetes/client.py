@@ -39,6 +39,8 @@ CONNECT_TIMEOUT = 10.0
 """Seconds to open a connection."""
 READ_TIMEOUT = 30.0
 """Seconds for one answer."""
+PAGE = 500
+"""Objects asked for at once when a collection is listed."""
 RETRY_WINDOW = 20.0
 """Seconds during which an answer of 429, 5xx or a broken connection is tried again."""
 
@@ -516,7 +518,7 @@ class Client:
             raise
 
     def pages(
-        self, path: str, *, label_selector: str = "", field_selector: str = "", limit: int = 500, metadata: bool = False
+        self, path: str, *, label_selector: str = "", field_selector: str = "", metadata: bool = False
     ) -> Iterator[JSON]:
         """The collection page by page, so that a large one never is in memory as a whole.
 
@@ -524,7 +526,7 @@ class Client:
         """
         token = ""
         while True:
-            query = {"limit": str(limit)}
+            query = {"limit": str(PAGE)}
             if label_selector:
                 query["labelSelector"] = label_selector
             if field_selector:

@@ -17,6 +17,16 @@ def namespaced(namespace: str, resource: str, name: str = "", api: str = "/api/v
     return f"{path}/{quote(name, safe=':')}" if name else path
 
 
+def object_path(collection: str, item: JSON) -> str:
+    """Path of an item of a collection, which may be of one namespace or of the whole cluster."""
+    meta = item.get("metadata") or {}
+    namespace, name = str(meta.get("namespace") or ""), quote(str(meta.get("name") or ""), safe=":")
+    if namespace and "/namespaces/" not in collection:
+        api, _, resource = collection.rpartition("/")
+        return namespaced(namespace, resource, str(meta.get("name") or ""), api)
+    return f"{collection}/{name}"
+
+
 def secret_text(secret: JSON, key: str) -> str | None:
     """A value of a Secret as text; None when the key is missing or not text."""
     raw = (secret.get("data") or {}).get(key)

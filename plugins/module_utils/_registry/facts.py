@@ -5,14 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import JSON, Goal
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import (
     canonical,
     format_duration,
     same,
 )
 
+JSON = Mapping[str, Any]
 NOTHING: JSON = {}
 
 
@@ -113,29 +114,34 @@ def place(spec: JSON, backend: str) -> str:
     return backend
 
 
-def stale_content(goal: Goal, spec: JSON, deployment: JSON) -> str:
+def stale_content(
+    wanted: JSON, backend: str | None, env: Mapping[str, str | None], spec: JSON, deployment: JSON, name: str
+) -> str:
     """What in the Deployment is not yet what Config says, as a short phrase; empty when nothing is.
+
+    wanted: the owned fields of the spec. backend: key in spec.storage, None when storage does not matter.
+    env: environment of the container ``name`` that must be set so (None = must be absent).
 
     Operator facts, section 4: how the operator renders a spec. Only what the goal speaks about is compared, and only
     fields that a Deployment has (a reduced object without a key is not held against it).
     """
-    wanted, shape = goal.spec, part(deployment, "spec")
+    shape = part(deployment, "spec")
     template = part(shape, "template", "spec")
-    have = environment(deployment, goal.container)
+    have = environment(deployment, name)
     replicas = number(spec, "replicas")
     if number(shape, "replicas") != replicas:
         return f"replicas {number(shape, 'replicas')} instead of {replicas}"
     strategy = str(part(shape, "strategy").get("type") or "RollingUpdate")
     if strategy != (spec.get("rolloutStrategy") or "RollingUpdate"):
         return f"strategy {strategy}"
-    if goal.backend is not None:
-        mismatch = _stale_storage(goal.backend, spec, template, have)
+    if backend is not None:
+        mismatch = _stale_storage(backend, spec, template, have)
         if mismatch:
             return mismatch
-    for name, value in {**_environment_of_settings(wanted, spec), **goal.env}.items():
-        if (name in have) != (value is not None) or (value is not None and have[name] != value):
-            return f"environment {name}"
-    registry = container(deployment, goal.container)
+    for variable, value in {**_environment_of_settings(wanted, spec), **env}.items():
+        if (variable in have) != (value is not None) or (value is not None and have[variable] != value):
+            return f"environment {variable}"
+    registry = container(deployment, name)
     if wanted.get("resources") is not None and "resources" in registry:
         compute = {key: value for key, value in part(registry, "resources").items() if key != "claims"}
         if not same(("resources",), part(spec, "resources"), compute):

@@ -12,8 +12,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import Failed, LogFinding
-
 # -- texts -------------------------------------------------------------------------------------------------------------
 
 _HIDDEN = "[redacted]"
@@ -471,27 +469,6 @@ def explain_storage(text: str) -> Explanation:
     )
 
 
-def changed_back(kind: str, resource: str, fields: str) -> Failed:
-    """Somebody has undone our write. resource: the kind's name for kubectl."""
-    return Failed(
-        "SpecChanged",
-        f"{kind}.spec differs again in: {fields}",
-        "Another writer or the operator changed it back after our write.",
-        "Run the task again; if it comes back, find the other writer (GitOps, another playbook) with "
-        f"kubectl get {resource} cluster -o yaml --show-managed-fields.",
-    )
-
-
-def unauthorized(quoted: str, cause: str) -> Failed:
-    """The API server refuses the credentials that it took before."""
-    return Failed(
-        "Unauthorized",
-        quoted,
-        cause,
-        "Renew the credentials and run the task again; it goes on from where it is.",
-    )
-
-
 # -- log ---------------------------------------------------------------------------------------------------------------
 
 _LOGFMT = re.compile(r'(?P<key>[A-Za-z_][\w.]*)=(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>\S*))')
@@ -501,6 +478,15 @@ _ACCESS = re.compile(
 _SPEAKING_FIELDS = ("msg", "err.message", "err.detail", "error", "err")
 _QUIET_LEVELS = frozenset({"trace", "debug", "info"})
 _LONGEST_LINE = 600
+
+
+@dataclass(frozen=True)
+class LogFinding:
+    """A classified line of the registry's log, already redacted. kind: "auth", "bucket", "full", …"""
+
+    kind: str
+    line: str
+    pod: str
 
 
 def classify(lines: Iterable[str], pod: str = "") -> list[LogFinding]:

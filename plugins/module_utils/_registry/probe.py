@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 from urllib.parse import urlsplit
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import JSON, Answer, Probe
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import parse_duration
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import plain
 
@@ -23,6 +24,30 @@ DEFAULT_INTERVAL = 10.0
 _CHECK_TAKES = 1.0
 """Seconds allowed for the registry's first check itself."""
 _LONGEST_DETAIL = 600
+
+JSON = Mapping[str, Any]
+
+
+class Answer(Enum):
+    """What one probe of the registry proves."""
+
+    SERVES = "serves"
+    BROKEN = "broken"
+    TOO_EARLY = "too early"
+    FORBIDDEN = "forbidden"
+    REFUSED = "upload refused"
+    UNREACHABLE = "unreachable"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One answer of the registry through the API server's proxy. at: monotonic seconds."""
+
+    answer: Answer
+    via: str
+    status: int
+    at: float
+    detail: str = ""
 
 
 def read_probe(

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import Answer, Probe
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.probe import (
+    Answer,
+    Probe,
     parse_interval,
     read_probe,
     read_upload,

@@ -8,57 +8,38 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import Write
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import JSON
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Plan, Readings, Ref, Write
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import parse_quantity
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.goal import (
+    FEW,
+    JSON,
+    NAMED,
+    OWNER,
+    OWNER_LABEL,
+    QUOTA,
+    RANGE,
+    RESOURCE,
+    LimitsGoal,
+    LimitsIntent,
+    Step,
+    collections,
+    equal,
+    reduced,
+    some,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import part
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
-
-OWNER_LABEL = "app.kubernetes.io/managed-by"
-OWNER = "alauda.image_registry"
-"""Marks what this collection made: only that is removed by state: absent without a further word."""
-
-QUOTA, RANGE = "ResourceQuota", "LimitRange"
-RESOURCE = {QUOTA: "resourcequotas", RANGE: "limitranges"}
 
 _NAMESPACE = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
 _NAME = re.compile(r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")
 
 
-@dataclass(frozen=True)
-class Wish:
-    """What every namespace shall have. hard: keys of the quota. limits: by type of the LimitRange, its max.
-
-    Values are quantities as written by the user; a key that is not named is left as it is.
-    """
-
-    hard: Mapping[str, str]
-    limits: Mapping[str, Mapping[str, str]]
-    quota_name: str
-    range_name: str
-    present: bool
-    adopt: bool
-    allow_below_usage: bool
-
-
-@dataclass(frozen=True)
-class Step:
-    """What one object of one namespace needs. action: created, updated, deleted, unchanged, absent or kept."""
-
-    namespace: str
-    kind: str
-    action: str
-    write: Write | None = None
-    finding: str = ""
-    warning: str = ""
-
-
-def wish(params: JSON, platform: Platform) -> tuple[Wish, list[str]]:
-    """The parameters as a Wish, and everything wrong with them alone."""
+def intent(params: JSON, platform: Platform) -> LimitsIntent:
+    """The task's parameters as an intent."""
     prefix, problems = platform.quota_prefix, []
     quota, image, stream = (params.get(name) or {} for name in ("quota", "image", "image_stream"))
     hard = {
@@ -94,21 +75,125 @@ def wish(params: JSON, platform: Platform) -> tuple[Wish, list[str]]:
     for option in ("quota_name", "limits_name"):
         if not _NAME.match(params[option]):
             problems.append(f"{option}: {params[option]!r} is not a name of an object.")
-    return (
-        Wish(
-            hard=hard,
-            limits=limits,
-            quota_name=params["quota_name"],
-            range_name=params["limits_name"],
-            present=present,
-            adopt=bool(params.get("adopt")),
-            allow_below_usage=bool(params.get("allow_below_usage")),
-        ),
-        problems,
+    namespaces = params.get("namespaces")
+    return LimitsIntent(
+        hard=hard,
+        limits=limits,
+        quota_name=params["quota_name"],
+        range_name=params["limits_name"],
+        present=present,
+        adopt=bool(params.get("adopt")),
+        allow_below_usage=bool(params.get("allow_below_usage")),
+        namespaces=None if namespaces is None else tuple(dict.fromkeys(namespaces)),
+        selector=params.get("namespace_selector") or "",
+        problems=tuple(problems),
     )
 
 
-def steps(want: Wish, namespace: str, quota: JSON | None, limit_range: JSON | None) -> tuple[Step, ...]:
+# -- reading -----------------------------------------------------------------------------------------------------------
+
+
+def needs(want: LimitsIntent, seen: Readings) -> list[Ref]:
+    """The namespaces first, then our objects in them; nothing while the parameters are wrong."""
+    if want.problems:
+        return []
+    refs = _namespace_refs(want)
+    if all(ref.label in seen for ref in refs):
+        refs += _object_refs(want, selected(want, seen)[0])
+    return [ref for ref in refs if ref.label not in seen]
+
+
+def _namespace_refs(want: LimitsIntent) -> list[Ref]:
+    path = "/api/v1/namespaces"
+    if want.namespaces is None:
+        return [Ref("namespaces", path, True, True, label_selector=want.selector, keep=_reduced_namespace)]
+    if len(want.namespaces) <= FEW:
+        return [Ref(f"namespace {name}", f"{path}/{name}", required=True) for name in want.namespaces]
+    return [Ref("namespaces", path, collection=True, required=True, keep=_reduced_namespace)]
+
+
+def _object_refs(want: LimitsIntent, namespaces: tuple[str, ...]) -> list[Ref]:
+    refs = []
+    for kind, namespace, path in collections(want, namespaces):
+        name = want.object_name(kind)
+        if namespace:
+            path = namespaced(namespace, RESOURCE[kind], name)
+            refs.append(Ref(f"{kind} {namespace}", path, required=True, keep=reduced))
+        else:
+            refs.append(Ref(kind, path, True, True, field_selector=f"metadata.name={name}", keep=reduced))
+    return refs
+
+
+def _reduced_namespace(item: JSON) -> JSON:
+    return {"metadata": {"name": item["metadata"]["name"]}, "status": {"phase": part(item, "status").get("phase")}}
+
+
+def selected(want: LimitsIntent, seen: Readings) -> tuple[tuple[str, ...], list[str]]:
+    """The namespaces that were selected, in order, and those named that do not exist or are being deleted."""
+    listed = seen.get("namespaces")
+    items = listed if isinstance(listed, tuple) else [seen.get(f"namespace {name}") for name in want.namespaces or ()]
+    active = {
+        str(part(item, "metadata").get("name"))
+        for item in items
+        if isinstance(item, Mapping) and part(item, "status").get("phase") != "Terminating"
+    }
+    if want.namespaces is None:
+        return tuple(sorted(active)), []
+    missing = [name for name in want.namespaces if name not in active]
+    return tuple(name for name in want.namespaces if name in active), missing
+
+
+def live_objects(want: LimitsIntent, namespaces: tuple[str, ...], seen: Readings) -> dict[str, dict[str, JSON]]:
+    """Our objects as they were read, by kind and namespace."""
+    chosen = set(namespaces)
+    live: dict[str, dict[str, JSON]] = {QUOTA: {}, RANGE: {}}
+    for kind, namespace, _path in collections(want, namespaces):
+        found = seen.get(f"{kind} {namespace}" if namespace else kind)
+        for item in found if isinstance(found, tuple) else (found,):
+            if isinstance(item, Mapping) and part(item, "metadata").get("namespace") in chosen:
+                live[kind][item["metadata"]["namespace"]] = item
+    return live
+
+
+# -- deciding ----------------------------------------------------------------------------------------------------------
+
+
+def plan(want: LimitsIntent, seen: Readings) -> Plan[LimitsGoal]:
+    """Findings of all namespaces at once, and an independent write for each object that differs."""
+    if want.problems:
+        return Plan(refusals=want.problems)
+    namespaces, missing = selected(want, seen)
+    if missing:
+        return Plan(refusals=(f"These namespaces do not exist (or are being deleted): {', '.join(missing)}.",))
+    live = live_objects(want, namespaces, seen)
+    found = tuple(
+        step for name in namespaces for step in steps(want, name, live[QUOTA].get(name), live[RANGE].get(name))
+    )
+    findings = [step.finding for step in found if step.finding]
+    if findings:
+        return Plan(refusals=(some(findings),))
+    warnings = [step.warning for step in found if step.warning][:NAMED]
+    if not namespaces:
+        reason = f"namespace_selector {want.selector!r} matches none." if want.selector else "namespaces is empty."
+        warnings.append(f"No namespace was selected: {reason}")
+    return Plan(
+        warnings=tuple(warnings),
+        writes=tuple(step.write for step in found if step.write is not None),
+        goal=LimitsGoal(want, namespaces, found),
+        independent=True,
+    )
+
+
+def revise(want: LimitsIntent, write: Write, live: JSON | None) -> Write | str | None:
+    """One write decided anew from the object as it is now; a text when it must not be written any more."""
+    namespace = write.name.partition("/")[0]
+    one = replace(want, limits={}) if write.kind == QUOTA else replace(want, hard={})
+    found = steps(one if want.present else want, namespace, live, live)
+    step = next(item for item in found if item.kind == write.kind)
+    return step.finding or step.write
+
+
+def steps(want: LimitsIntent, namespace: str, quota: JSON | None, limit_range: JSON | None) -> tuple[Step, ...]:
     """What the namespace's two objects need, given what is there (None: not there)."""
     if not want.present:
         return (
@@ -138,13 +223,13 @@ def _new(kind: str, namespace: str, name: str, spec: JSON) -> Step:
     return Step(namespace, kind, "created", write)
 
 
-def _quota(want: Wish, namespace: str, live: JSON | None) -> Step:
+def _quota(want: LimitsIntent, namespace: str, live: JSON | None) -> Step:
     if live is None:
         return _new(QUOTA, namespace, want.quota_name, {"hard": dict(want.hard)})
     if part(live, "metadata").get("deletionTimestamp"):
         return _being_deleted(namespace, QUOTA, want.quota_name)
     hard, used = part(live, "spec", "hard"), part(live, "status", "used")
-    changed = {key: value for key, value in want.hard.items() if not _equal(value, hard.get(key))}
+    changed = {key: value for key, value in want.hard.items() if not equal(value, hard.get(key))}
     low = [
         f"{key} to {value} while {used[key]} are in use"
         for key, value in changed.items()
@@ -168,7 +253,7 @@ def _quota(want: Wish, namespace: str, live: JSON | None) -> Step:
     return Step(namespace, QUOTA, "updated", write, warning=warning)
 
 
-def _limit_range(want: Wish, namespace: str, live: JSON | None) -> Step:
+def _limit_range(want: LimitsIntent, namespace: str, live: JSON | None) -> Step:
     """Entries of other types in the same LimitRange stay, and so does everything of ours that is not named."""
     if live is None:
         spec = {"limits": [{"type": kind, "max": dict(maxima)} for kind, maxima in want.limits.items()]}
@@ -176,7 +261,7 @@ def _limit_range(want: Wish, namespace: str, live: JSON | None) -> Step:
     if part(live, "metadata").get("deletionTimestamp"):
         return _being_deleted(namespace, RANGE, want.range_name)
     entries = [dict(entry) for entry in part(live, "spec").get("limits") or ()]
-    merged, changed = _merged(entries, want.limits)
+    new, changed = merged(entries, want.limits)
     if not changed:
         return Step(namespace, RANGE, "unchanged")
     ours = [entry for entry in entries if entry.get("type") in want.limits]
@@ -186,17 +271,17 @@ def _limit_range(want: Wish, namespace: str, live: JSON | None) -> Step:
         body={
             # A list replaces the list: never over somebody else's edit.
             "metadata": {"resourceVersion": part(live, "metadata").get("resourceVersion")},
-            "spec": {"limits": merged},
+            "spec": {"limits": new},
         },
         kind=RANGE,
         name=f"{namespace}/{want.range_name}",
         before={"spec": {"limits": ours}},
-        after={"spec": {"limits": [entry for entry in merged if entry.get("type") in want.limits]}},
+        after={"spec": {"limits": [entry for entry in new if entry.get("type") in want.limits]}},
     )
     return Step(namespace, RANGE, "updated", write)
 
 
-def _merged(
+def merged(
     entries: Sequence[Mapping[str, Any]], limits: Mapping[str, Mapping[str, str]]
 ) -> tuple[list[dict[str, Any]], bool]:
     """The entries with our maxima in them, and whether that differs from what was there.
@@ -211,7 +296,7 @@ def _merged(
             met.add(kind)
             maxima = dict(entry.get("max") or {})
             for key, value in limits[kind].items():
-                if not _equal(value, maxima.get(key)):
+                if not equal(value, maxima.get(key)):
                     maxima[key] = value
                     changed = True
             new["max"] = maxima
@@ -223,10 +308,10 @@ def _merged(
     return result, changed
 
 
-def _removal(want: Wish, namespace: str, kind: str, name: str, live: JSON | None) -> Step:
+def _removal(want: LimitsIntent, namespace: str, kind: str, name: str, live: JSON | None) -> Step:
     if live is None or part(live, "metadata").get("deletionTimestamp"):
         return Step(namespace, kind, "absent")
-    if not _removable(want, live):
+    if not removable(want, live):
         text = f"{namespace}: {kind} {name} was not made by this collection and stays (adopt: true removes it)."
         return Step(namespace, kind, "kept", warning=text)
     body = {"resourceVersion": part(live, "metadata").get("resourceVersion")}
@@ -235,57 +320,10 @@ def _removal(want: Wish, namespace: str, kind: str, name: str, live: JSON | None
     return Step(namespace, kind, "deleted", write)
 
 
-def _removable(want: Wish, live: JSON) -> bool:
+def removable(want: LimitsIntent, live: JSON) -> bool:
     return want.adopt or part(live, "metadata", "labels").get(OWNER_LABEL) == OWNER
 
 
 def _being_deleted(namespace: str, kind: str, name: str) -> Step:
     text = f"{namespace}: {kind} {name} is being deleted; run again when it is gone."
     return Step(namespace, kind, "unchanged", finding=text)
-
-
-def _equal(wanted: str, live: object) -> bool:
-    if live is None:
-        return False
-    try:
-        return parse_quantity(wanted) == parse_quantity(str(live))
-    except ValueError:
-        return False
-
-
-# -- the verdict -----------------------------------------------------------------------------------------------------
-
-
-def held(want: Wish, quota: JSON | None, limit_range: JSON | None) -> str:
-    """Why the server does not hold the wish (yet), as a short phrase; empty when it does.
-
-    The quota controller has taken note when status.hard carries the values.
-    """
-    if not want.present:
-        for kind, live in ((QUOTA, quota), (RANGE, limit_range)):
-            if live is not None and part(live, "metadata").get("deletionTimestamp"):
-                return f"the {kind} is being deleted"
-            if live is not None and _removable(want, live):
-                return f"the {kind} is still there"
-        return ""
-    if want.hard:
-        if quota is None:
-            return "the ResourceQuota is not there"
-        for where in ("spec", "status"):
-            hard = part(quota, where, "hard")
-            behind = [key for key, value in want.hard.items() if not _equal(value, hard.get(key))]
-            if behind:
-                return f"{where}.hard does not hold {', '.join(behind)}"
-    if want.limits:
-        if limit_range is None:
-            return "the LimitRange is not there"
-        entries = [dict(entry) for entry in part(limit_range, "spec").get("limits") or ()]
-        if _merged(entries, want.limits)[1]:
-            return "the LimitRange does not hold the limits"
-    return ""
-
-
-def uncounted(want: Wish, quota: JSON | None) -> list[str]:
-    """Keys of the quota that no controller counts: in status.hard, but not in status.used (operator fact 6)."""
-    hard, used = part(quota, "status", "hard"), part(quota, "status", "used")
-    return [key for key in want.hard if key in hard and key not in used]

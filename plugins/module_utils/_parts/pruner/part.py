@@ -1,96 +1,103 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The task image_pruner: what it watches, and the log of a job that failed."""
+"""image_pruner as a part: what it reads, what it follows, and the log of a job that failed."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.observe import Target
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.reconcile import (
-    Options,
-    Part,
-    Result,
-    reconcile,
-    seen_object,
-)
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
-    JSON,
-    History,
-    LogFinding,
-    Need,
-    Snapshot,
-    Verdict,
-)
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import Part, Target, seen_object
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Plan, Readings, Ref
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import History, Need, Verdict, only
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
     ApiError,
     Client,
     ClientError,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
-from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner import plan as _pruner
-from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import redact
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.goal import (
+    JSON,
+    PrunerGoal,
+    PrunerNeed,
+    PrunerSnapshot,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.judge import judge
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.plan import needs, plan
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import number
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import LogFinding, redact
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 LOG_TIMEOUT = 10.0
 """Seconds for the log of one Pod."""
 
 
-def pruner(client: Client, platform: Platform, params: JSON, options: Options) -> Result:
-    """image_pruner."""
-    part = Part(
-        needs=lambda seen: _pruner.needs(platform, seen),
-        plan=lambda seen: _pruner.plan(params, platform, seen),
-        watcher=lambda plan: Pruning(platform, plan.goal),
-        first=lambda seen, at: Snapshot(
-            at=at, pruner=seen_object(seen["pruner"]), cronjob=seen_object(seen.get("cronjob"))
-        ),
-        main="pruner",
-        main_path=platform.pruner_path,
-    )
-    return reconcile(client, platform, part, options)
+class PrunerPart(Part[PrunerGoal, PrunerSnapshot]):
+    """ImagePruner/cluster and the CronJob rendered from it."""
 
+    name = "image_pruner"
+    main = "pruner"
 
-@dataclass(frozen=True)
-class Pruning:
-    """The Watcher for ImagePruner/cluster and the CronJob rendered from it."""
+    def __init__(self, platform: Platform, params: JSON) -> None:
+        super().__init__(platform)
+        self._params = params
 
-    platform: Platform
-    goal: _pruner.Goal
+    @property
+    def main_path(self) -> str:
+        """Path of ImagePruner/cluster."""
+        return self.platform.pruner_path
 
-    def targets(self, snapshot: Snapshot) -> Sequence[Target]:
+    def needs(self, seen: Readings) -> list[Ref]:
+        """See plan."""
+        return needs(self.platform, seen)
+
+    def plan(self, seen: Readings) -> Plan[PrunerGoal]:
+        """See plan."""
+        return plan(self._params, self.platform, seen)
+
+    def aim(self, goal: PrunerGoal, seen: Readings, failures: Mapping[str, str]) -> PrunerGoal:
+        """The generation that carries our values is known once the write has been answered."""
+        return replace(goal, min_generation=max(goal.min_generation, number(seen["pruner"], "metadata", "generation")))
+
+    def first(self, goal: PrunerGoal, seen: Readings, at: float) -> PrunerSnapshot:
+        """What was read shows both objects."""
+        return PrunerSnapshot(at=at, pruner=seen_object(seen["pruner"]), cronjob=seen_object(seen.get("cronjob")))
+
+    def targets(self, goal: PrunerGoal, snapshot: PrunerSnapshot) -> Sequence[Target[PrunerSnapshot]]:
         """ImagePruner and CronJob."""
         platform = self.platform
         return [
             Target(
                 "pruner",
                 f"{platform.api}/imagepruners",
+                lambda snapshot, state: replace(snapshot, pruner=only(state)),
                 field_selector=f"metadata.name={platform.singleton}",
                 required=True,
             ),
             Target(
                 "cronjob",
                 namespaced(platform.namespace, "cronjobs", api="/apis/batch/v1"),
+                lambda snapshot, state: replace(snapshot, cronjob=only(state)),
                 field_selector=f"metadata.name={platform.cronjob}",
                 required=True,
             ),
         ]
 
-    def judge(self, snapshot: Snapshot, history: History) -> tuple[Verdict, History]:
-        """See _pruner."""
-        return _pruner.judge(self.goal, snapshot, history)
+    def judge(self, goal: PrunerGoal, snapshot: PrunerSnapshot, history: History) -> tuple[Verdict, History]:
+        """See judge."""
+        return judge(goal, snapshot, history)
 
-    def gather(self, client: Client, snapshot: Snapshot, needs: frozenset[Need]) -> Snapshot:
+    def gather(
+        self, client: Client, goal: PrunerGoal, snapshot: PrunerSnapshot, needs: frozenset[Need]
+    ) -> PrunerSnapshot:
         """The last lines of the newest failed job."""
-        if Need.LOG in needs:
+        if PrunerNeed.LOG in needs:
             snapshot = replace(snapshot, log=_job_log(client, self.platform))
         return replace(snapshot, at=time.monotonic())
 
-    def report(self, snapshot: Snapshot) -> Mapping[str, Any]:
-        """Nothing more."""
-        return {}
+    def main_object(self, snapshot: PrunerSnapshot) -> JSON | None:
+        """ImagePruner/cluster."""
+        return snapshot.pruner if isinstance(snapshot.pruner, Mapping) else None
 
 
 def _job_log(client: Client, platform: Platform) -> tuple[LogFinding, ...]:

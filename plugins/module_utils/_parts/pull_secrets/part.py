@@ -1,92 +1,131 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The task registry_pullsecret: what it watches."""
+"""registry_pullsecret as a part: what it reads and what it follows."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.observe import Target
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.reconcile import (
-    Options,
-    Part,
-    Result,
-    reconcile,
-    seen_object,
-)
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import Part, Target, seen_object
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Plan, Readings, Ref
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import History, Verdict, only
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets.goal import (
     JSON,
-    History,
-    Need,
-    Snapshot,
-    Verdict,
+    PullSecretsGoal,
+    PullSecretsSnapshot,
+    binding_name,
+    secret_label,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import Client
-from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets import plan as _pullsecret
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets.judge import gaps, judge
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets.plan import needs, plan
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import number, part
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 
-def pullsecret(client: Client, platform: Platform, params: JSON, options: Options) -> Result:
-    """registry_pullsecret."""
-    part = Part(
-        needs=lambda seen: _pullsecret.needs(platform, seen),
-        plan=lambda seen: _pullsecret.plan(params, platform, seen),
-        watcher=lambda plan: PullSecrets(platform, plan.goal),
-        first=lambda seen, at: Snapshot(at=at, config=seen_object(seen["config"])),
-        main="config",
-        main_path=platform.config_path,
-    )
-    return reconcile(client, platform, part, options)
+class PullSecretsPart(Part[PullSecretsGoal, PullSecretsSnapshot]):
+    """spec.imagePullSecret of Config/cluster and, on request, what it brings about in namespaces."""
 
+    name = "registry_pullsecret"
+    main = "config"
 
-@dataclass(frozen=True)
-class PullSecrets:
-    """The Watcher for spec.imagePullSecret and, on request, for what it brings about in namespaces."""
+    def __init__(self, platform: Platform, params: JSON) -> None:
+        super().__init__(platform)
+        self._params = params
 
-    platform: Platform
-    goal: _pullsecret.Goal
+    @property
+    def main_path(self) -> str:
+        """Path of Config/cluster."""
+        return self.platform.config_path
 
-    def targets(self, snapshot: Snapshot) -> Sequence[Target]:
+    def needs(self, seen: Readings) -> list[Ref]:
+        """See plan."""
+        return needs(self.platform, seen)
+
+    def plan(self, seen: Readings) -> Plan[PullSecretsGoal]:
+        """See plan."""
+        return plan(self._params, self.platform, seen)
+
+    def aim(self, goal: PullSecretsGoal, seen: Readings, failures: Mapping[str, str]) -> PullSecretsGoal:
+        """The generation that carries our values is known once the patch has been answered."""
+        return replace(goal, min_generation=max(goal.min_generation, number(seen["config"], "metadata", "generation")))
+
+    def first(self, goal: PullSecretsGoal, seen: Readings, at: float) -> PullSecretsSnapshot:
+        """What was read shows Config alone."""
+        return PullSecretsSnapshot(at=at, config=seen_object(seen["config"]))
+
+    def targets(self, goal: PullSecretsGoal, snapshot: PullSecretsSnapshot) -> Sequence[Target[PullSecretsSnapshot]]:
         """Config, and cluster-wide what the controller makes: the content of Secrets is never asked for."""
-        platform, goal = self.platform, self.goal
-        targets = [Target("config", f"{platform.api}/configs", field_selector=f"metadata.name={platform.singleton}")]
+        platform = self.platform
+        targets: list[Target[PullSecretsSnapshot]] = [
+            Target(
+                "config",
+                f"{platform.api}/configs",
+                lambda snapshot, state: replace(snapshot, config=only(state)),
+                field_selector=f"metadata.name={platform.singleton}",
+            )
+        ]
         if goal.checks:
-            binding = f"metadata.name={_pullsecret.binding_name(platform)}"
-            label = f"{_pullsecret.secret_label(platform)}=true"
             targets += [
-                Target("namespaces", "/api/v1/namespaces", single=False, metadata=True),
                 Target(
-                    "bindings",
-                    "/apis/rbac.authorization.k8s.io/v1/rolebindings",
-                    field_selector=binding,
+                    "namespaces",
+                    "/api/v1/namespaces",
+                    lambda snapshot, state: replace(snapshot, namespaces=state),
                     single=False,
                     metadata=True,
                 ),
-                Target("secrets", "/api/v1/secrets", label_selector=label, single=False, metadata=True),
-                Target("accounts", "/api/v1/serviceaccounts", field_selector=_one(goal.accounts), single=False),
+                Target(
+                    "bindings",
+                    "/apis/rbac.authorization.k8s.io/v1/rolebindings",
+                    lambda snapshot, state: replace(snapshot, bindings=state),
+                    field_selector=f"metadata.name={binding_name(platform)}",
+                    single=False,
+                    metadata=True,
+                ),
+                Target(
+                    "secrets",
+                    "/api/v1/secrets",
+                    lambda snapshot, state: replace(snapshot, secrets=state),
+                    label_selector=f"{secret_label(platform)}=true",
+                    single=False,
+                    metadata=True,
+                ),
+                Target(
+                    "accounts",
+                    "/api/v1/serviceaccounts",
+                    lambda snapshot, state: replace(snapshot, accounts=state),
+                    field_selector=_one(goal.accounts),
+                    single=False,
+                ),
             ]
         if goal.selector:
-            path = "/api/v1/namespaces"
-            targets.append(Target("selected", path, label_selector=goal.selector, single=False, metadata=True))
+            targets.append(
+                Target(
+                    "selected",
+                    "/api/v1/namespaces",
+                    lambda snapshot, state: replace(snapshot, selected=state),
+                    label_selector=goal.selector,
+                    single=False,
+                    metadata=True,
+                )
+            )
         return targets
 
-    def judge(self, snapshot: Snapshot, history: History) -> tuple[Verdict, History]:
-        """See _pullsecret."""
-        return _pullsecret.judge(self.goal, snapshot, history)
+    def judge(self, goal: PullSecretsGoal, snapshot: PullSecretsSnapshot, history: History) -> tuple[Verdict, History]:
+        """See judge."""
+        return judge(goal, snapshot, history)
 
-    def gather(self, client: Client, snapshot: Snapshot, needs: frozenset[Need]) -> Snapshot:
-        """Everything this part needs can be watched."""
-        return snapshot
-
-    def report(self, snapshot: Snapshot) -> Mapping[str, Any]:
+    def report(self, goal: PullSecretsGoal, snapshot: PullSecretsSnapshot) -> Mapping[str, Any]:
         """What the checked namespaces lack."""
-        config = snapshot.config if isinstance(snapshot.config, Mapping) else {}
         complete = isinstance(snapshot.namespaces, tuple) and isinstance(snapshot.accounts, tuple)
-        found = _pullsecret.gaps(self.goal, config.get("spec") or {}, snapshot) if complete else []
+        found = gaps(goal, part(snapshot.config, "spec"), snapshot) if complete else []
         return {
             "gaps": [{"namespace": gap.namespace, "service_account": gap.account, "what": gap.what} for gap in found]
         }
+
+    def main_object(self, snapshot: PullSecretsSnapshot) -> JSON | None:
+        """Config/cluster."""
+        return snapshot.config if isinstance(snapshot.config, Mapping) else None
 
 
 def _one(names: Sequence[str]) -> str:

@@ -15,20 +15,25 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
-    JSON,
     UNSEEN,
-    Answer,
     Done,
     Failed,
-    Goal,
     History,
     Need,
-    Probe,
-    Snapshot,
+    Signs,
     Verdict,
     Waiting,
+    changed_back,
+    not_observed,
+    unauthorized,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import diff, names
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import (
+    JSON,
+    StorageGoal,
+    StorageNeed,
+    StorageSnapshot,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import (
     NOTHING,
     Condition,
@@ -47,15 +52,13 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._registry.fa
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import (
     Explanation,
-    changed_back,
     explain,
     explain_pod,
     explain_storage,
     normalise,
     plain,
-    unauthorized,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._registry.probe import parse_interval
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.probe import Answer, Probe, parse_interval
 
 # How long (seconds) a sign must stay before it counts as the end.
 AT_ONCE = 1.5
@@ -121,35 +124,9 @@ class _Trouble:
     failure: Failed
 
 
-class _Signs:
-    """Which signs are there now, and since when. A sign that is not held in one look is forgotten."""
-
-    def __init__(self, history: History, now: float) -> None:
-        self.now = now
-        self._before = history.since
-        self._since: dict[str, float] = {sign: at for sign, at in history.since.items() if sign.startswith("kept:")}
-
-    def hold(self, sign: str, at: float | None = None) -> float:
-        """Note that ``sign`` is there (from ``at`` on, now if not given); since when it has been."""
-        self._since[sign] = self._before.get(sign, self.now if at is None else at)
-        return self._since[sign]
-
-    def keep(self, sign: str) -> None:
-        """Note something that stays known for the rest of the observation."""
-        self._since.setdefault(f"kept:{sign}", self.now)
-
-    def kept(self, sign: str) -> bool:
-        """Whether keep() was ever called with ``sign``."""
-        return f"kept:{sign}" in self._since
-
-    def history(self) -> History:
-        """What to hand to the next look."""
-        return History(since=self._since)
-
-
-def judge(goal: Goal, snapshot: Snapshot, history: History) -> tuple[Verdict, History]:
+def judge(goal: StorageGoal, snapshot: StorageSnapshot, history: History) -> tuple[Verdict, History]:
     """The verdict on one snapshot, and what to remember for the next one (an empty History at first)."""
-    signs = _Signs(history, snapshot.at)
+    signs = Signs(history, snapshot.at)
     verdict = _Case(goal, snapshot, signs).verdict()
     return verdict, signs.history()
 
@@ -157,7 +134,7 @@ def judge(goal: Goal, snapshot: Snapshot, history: History) -> tuple[Verdict, Hi
 class _Case:
     """One look at one snapshot."""
 
-    def __init__(self, goal: Goal, snapshot: Snapshot, signs: _Signs) -> None:
+    def __init__(self, goal: StorageGoal, snapshot: StorageSnapshot, signs: Signs) -> None:
         self.goal, self.snapshot, self.signs = goal, snapshot, signs
         self.config: JSON = snapshot.config if isinstance(snapshot.config, Mapping) else NOTHING
         self.deployment: JSON = snapshot.deployment if isinstance(snapshot.deployment, Mapping) else NOTHING
@@ -169,7 +146,11 @@ class _Case:
         self.progressing = condition(self.config, "Progressing")
         self.degraded = condition(self.config, "Degraded")
         self.rollout = rollout(self.deployment)
-        self.stale = stale_content(goal, self.spec, self.deployment) if self.deployment else ""
+        self.stale = (
+            stale_content(goal.spec, goal.backend, goal.env, self.spec, self.deployment, goal.container)
+            if self.deployment
+            else ""
+        )
 
     # -- the order of evidence -----------------------------------------------------------------------------------------
 
@@ -186,7 +167,7 @@ class _Case:
                 return trouble.failure
         if troubles:
             first = troubles[0]
-            needs = [Need.LOG] if first.sign == "pod:CrashLoopBackOff" and self.snapshot.log is UNSEEN else []
+            needs = [StorageNeed.LOG] if first.sign == "pod:CrashLoopBackOff" and self.snapshot.log is UNSEEN else []
             said = first.failure.quoted
             if not said.startswith(first.failure.reason):
                 said = f"{first.failure.reason}: {said}"
@@ -444,6 +425,9 @@ class _Case:
     def _moving(self, why: str, *needs: Need) -> Waiting:
         """Waiting for the operator or the rollout: from now on, old Pods and the log matter as well."""
         self.signs.keep("moved")
+        class_name = part(self.claim, "spec").get("storageClassName")
+        if self._claim_phase() not in ("", "Bound") and class_name and self.snapshot.storage_class is UNSEEN:
+            needs = (*needs, StorageNeed.STORAGE_CLASS)
         return Waiting(why, frozenset(needs))
 
     def _serving(self) -> Verdict:
@@ -451,9 +435,7 @@ class _Case:
         if not self.fresh:
             if self._claim_appeared():
                 return self._moving("the operator has not noticed yet that the claim exists")
-            return self._moving(
-                f"the operator has not looked at generation {self.generation} yet (last: {self.observed})"
-            )
+            return self._moving(not_observed(self.generation, self.observed).why)
         if self._claim_appeared() and self.progressing.reason == "Error":
             return self._moving("the claim exists now; the operator has not noticed yet, it looks with growing pauses")
         self.signs.hold("fresh")
@@ -576,21 +558,18 @@ class _Case:
             if answer is Answer.TOO_EARLY:
                 window = parse_interval(self.deployment, self.goal.container) + UNNAMED_SECOND_LOOK
                 if self.goal.probe == "write" or chosen[0].at - settled < window:
-                    return Waiting(f"{accepted}; rollout complete, {chosen[0].detail}", frozenset({Need.PROBE}))
+                    return Waiting(f"{accepted}; rollout complete, {chosen[0].detail}", frozenset({StorageNeed.PROBE}))
             if answer is Answer.FORBIDDEN:
                 return self._not_probed(summary, chosen[0])
             did = "took an upload" if self.goal.probe == "write" else "answered"
             return Done(f"{summary}, the registry {did} ({chosen[0].via})", self._warnings())
-        return Waiting(f"{accepted}; rollout complete, asking the registry", frozenset({Need.PROBE}))
+        return Waiting(f"{accepted}; rollout complete, asking the registry", frozenset({StorageNeed.PROBE}))
 
     def _probe_needs(self) -> frozenset[Need]:
         """A rollout that was watched also leaves old Pods and a fresh log behind; one that was at rest does not."""
-        needs = {Need.PROBE}
-        if self.signs.kept("moved"):
-            if self.snapshot.pods is UNSEEN:
-                needs.add(Need.PODS)
-            if self.snapshot.log is UNSEEN:
-                needs.add(Need.LOG)
+        needs = {StorageNeed.PROBE}
+        if self.signs.kept("moved") and self.snapshot.log is UNSEEN:
+            needs.add(StorageNeed.LOG)
         return frozenset(needs)
 
     def _latest(self, settled: float) -> list[Probe]:
@@ -611,7 +590,7 @@ class _Case:
             return Waiting(
                 f"{accepted}; rollout complete, but the registry answers {probe.status} ({_short(probe.detail)}); "
                 "asking again",
-                frozenset({Need.PROBE, Need.LOG} if self.snapshot.log is UNSEEN else {Need.PROBE}),
+                frozenset({StorageNeed.PROBE, StorageNeed.LOG} if self.snapshot.log is UNSEEN else {StorageNeed.PROBE}),
             )
         lines = self._log_lines()
         if unnamed:
@@ -631,7 +610,7 @@ class _Case:
         since = self.signs.hold("unreachable", probe.at)
         if probe.at - since < UNREACHABLE:
             seen = f"the registry was not reached ({_short(probe.detail)})"
-            return Waiting(f"{accepted}; rollout complete, but {seen}; asking again", frozenset({Need.PROBE}))
+            return Waiting(f"{accepted}; rollout complete, but {seen}; asking again", frozenset({StorageNeed.PROBE}))
         if probe.status == 401:
             return unauthorized(
                 probe.detail,
@@ -711,9 +690,7 @@ class _Case:
     def _removed(self) -> Verdict:
         """Removed, and in products without a default the same for an unset state (operator facts, section 0)."""
         if not self.fresh:
-            return self._moving(
-                f"the operator has not looked at generation {self.generation} yet (last: {self.observed})"
-            )
+            return self._moving(not_observed(self.generation, self.observed).why)
         for said, status in ((self.available, "True"), (self.progressing, "False")):
             if (said.status, said.reason) != (status, "Removed"):
                 return self._moving(f"the operator says {said.text}")
@@ -725,9 +702,7 @@ class _Case:
 
     def _unmanaged(self) -> Verdict:
         if not self.fresh:
-            return self._moving(
-                f"the operator has not looked at generation {self.generation} yet (last: {self.observed})"
-            )
+            return self._moving(not_observed(self.generation, self.observed).why)
         for said in (self.available, self.progressing):
             if said.reason != "Unmanaged":
                 return self._moving(f"the operator says {said.text}")

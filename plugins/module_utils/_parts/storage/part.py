@@ -1,145 +1,136 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The task registry_storage: what it watches, and what no watch shows: the registry's own answers, its log, events."""
+"""registry_storage as a part: what it reads, what it follows, and how its evidence is gathered."""
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
-from email.utils import parsedate_to_datetime
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.observe import Target
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import Readings, named
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.reconcile import (
-    Options,
-    Part,
-    Result,
-    reconcile,
-    seen_object,
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import Part, Target, seen_object
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import (
+    Plan,
+    Readings,
+    Ref,
+    named,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
-    JSON,
     UNSEEN,
-    Answer,
-    Goal,
     History,
-    LogFinding,
     Need,
-    Probe,
-    Snapshot,
+    State,
     Verdict,
+    only,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
-    ApiError,
-    Client,
-    ClientError,
-    Reply,
-)
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import Client
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
-from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage import plan as _storage
-from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.judge import judge
-from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import number, own, staying
-from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import classify
-from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
-from ansible_collections.alauda.image_registry.plugins.module_utils._registry.probe import (
-    parse_interval,
-    read_probe,
-    read_upload,
-    upload_place,
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage import evidence
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import (
+    JSON,
+    StorageGoal,
+    StorageNeed,
+    StorageSnapshot,
 )
-
-PROBE_TIMEOUT = 10.0
-"""Seconds for one answer of the registry."""
-LOG_LINES = 200
-PROBE_PATH = "/v2/alauda-image-registry-probe/absent/tags/list"
-UPLOAD_REPOSITORY = "/v2/alauda-image-registry-probe/upload"
-UPLOAD_DIGEST = f"sha256:{hashlib.sha256(b'{}').hexdigest()}"
-"""Of what is uploaded: the empty JSON object, which many images refer to anyway."""
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.judge import judge
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.plan import intent, needs, plan
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import own, part
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 
-def storage(client: Client, platform: Platform, params: JSON, options: Options) -> Result:
-    """registry_storage."""
-    want = _storage.intent(params, platform)
+class StoragePart(Part[StorageGoal, StorageSnapshot]):
+    """Config/cluster and everything that has to follow from it: Deployment, Pods, claim, the registry's own answer."""
 
-    def first(seen: Readings, at: float) -> Snapshot:
+    name = "registry_storage"
+    main = "config"
+    confirm = True
+
+    def __init__(self, platform: Platform, params: JSON) -> None:
+        super().__init__(platform)
+        self._intent = intent(params, platform)
+
+    @property
+    def main_path(self) -> str:
+        """Path of Config/cluster."""
+        return self.platform.config_path
+
+    def needs(self, seen: Readings) -> list[Ref]:
+        """See plan."""
+        return needs(self._intent, seen)
+
+    def plan(self, seen: Readings) -> Plan[StorageGoal]:
+        """See plan."""
+        return plan(self._intent, seen)
+
+    def aim(self, goal: StorageGoal, seen: Readings, failures: Mapping[str, str]) -> StorageGoal:
+        """The generation that carries our values is known once the patch has been answered."""
+        generation = int(part(seen["config"], "metadata").get("generation") or 0)
+        return replace(goal, min_generation=max(goal.min_generation, generation))
+
+    def first(self, goal: StorageGoal, seen: Readings, at: float) -> StorageSnapshot:
+        """What was read shows Config, Deployment and claim."""
         deployments = seen.get("deployments")
-        return Snapshot(
+        return StorageSnapshot(
             at=at,
             config=seen_object(seen["config"]),
-            deployment=named(deployments, platform.deployment) if isinstance(deployments, tuple) else UNSEEN,
-            claim=seen_object(seen["claim"]) if want.backend == "pvc" else UNSEEN,
+            deployment=named(deployments, self.platform.deployment) if isinstance(deployments, tuple) else UNSEEN,
+            claim=seen_object(seen["claim"]) if goal.claim else UNSEEN,
         )
 
-    part = Part(
-        needs=lambda seen: _storage.needs(want, seen),
-        plan=lambda seen: _storage.plan(want, seen),
-        watcher=lambda plan: Rollout(platform, plan.goal, plan.claim),
-        first=first,
-        main="config",
-        main_path=platform.config_path,
-        events=lambda plan: warning_events(client, platform, plan.claim),
-        confirm=True,
-    )
-    return reconcile(client, platform, part, options)
-
-
-@dataclass(frozen=True)
-class Rollout:
-    """The Watcher for a Goal on Config/cluster. claim: name of the claim whose binding matters."""
-
-    platform: Platform
-    goal: Goal
-    claim: str | None = None
-
-    def targets(self, snapshot: Snapshot) -> Sequence[Target]:
-        """Config, Deployment, the claim, and the Pods as soon as the Deployment tells their labels."""
+    def targets(self, goal: StorageGoal, snapshot: StorageSnapshot) -> Sequence[Target[StorageSnapshot]]:
+        """Config, Deployment, the claim, and the Pods as soon as the Deployment shows their labels."""
         platform = self.platform
         targets = [
             Target(
-                "config", f"{platform.api}/configs", field_selector=f"metadata.name={platform.singleton}", required=True
+                "config",
+                f"{platform.api}/configs",
+                _with_config,
+                field_selector=f"metadata.name={platform.singleton}",
+                required=True,
             ),
             Target(
                 "deployment",
                 namespaced(platform.namespace, "deployments", api="/apis/apps/v1"),
+                _with_deployment,
                 field_selector=f"metadata.name={platform.deployment}",
                 required=True,
             ),
         ]
-        if self.claim:
+        if goal.claim:
             path = namespaced(platform.namespace, "persistentvolumeclaims")
-            targets.append(Target("claim", path, field_selector=f"metadata.name={self.claim}"))
-        selector = _selector(snapshot.deployment) if isinstance(snapshot.deployment, Mapping) else ""
-        if selector:
+            targets.append(Target("claim", path, _with_claim, field_selector=f"metadata.name={goal.claim}"))
+        labels = evidence.selector(snapshot.deployment) if isinstance(snapshot.deployment, Mapping) else ""
+        if labels:
             path = namespaced(platform.namespace, "pods")
-            targets.append(Target("pods", path, label_selector=selector, single=False))
+            targets.append(Target("pods", path, _with_pods, label_selector=labels, single=False))
         return targets
 
-    def judge(self, snapshot: Snapshot, history: History) -> tuple[Verdict, History]:
-        """See _judge."""
-        return judge(self.goal, _own_pods(snapshot), history)
+    def judge(self, goal: StorageGoal, snapshot: StorageSnapshot, history: History) -> tuple[Verdict, History]:
+        """See judge."""
+        return judge(goal, _own_pods(snapshot), history)
 
-    def gather(self, client: Client, snapshot: Snapshot, needs: frozenset[Need]) -> Snapshot:
-        """The snapshot with the evidence that the judge asked for."""
+    def gather(
+        self, client: Client, goal: StorageGoal, snapshot: StorageSnapshot, needs: frozenset[Need]
+    ) -> StorageSnapshot:
+        """The registry's answers, its log, the claim's StorageClass."""
         snapshot = _own_pods(snapshot)
-        if Need.PROBE in needs:
-            snapshot = replace(snapshot, probes=_probe(client, self.platform, self.goal, snapshot))
-        if Need.LOG in needs:
-            snapshot = replace(snapshot, log=_log(client, self.platform, self.goal, snapshot))
+        if StorageNeed.PROBE in needs:
+            snapshot = replace(snapshot, probes=evidence.probes(client, self.platform, goal, snapshot))
+        if StorageNeed.LOG in needs:
+            snapshot = replace(snapshot, log=evidence.log(client, self.platform, goal, snapshot))
+        if StorageNeed.STORAGE_CLASS in needs:
+            name = str(part(snapshot.claim, "spec").get("storageClassName"))
+            snapshot = replace(snapshot, storage_class=evidence.storage_class(client, name))
         return replace(snapshot, at=time.monotonic())
 
-    def report(self, snapshot: Snapshot) -> Mapping[str, Any]:
+    def report(self, goal: StorageGoal, snapshot: StorageSnapshot) -> Mapping[str, Any]:
         """The rollout, and what the registry and its log said."""
-        deployment = snapshot.deployment if isinstance(snapshot.deployment, Mapping) else {}
-        status = deployment.get("status") or {}
+        status = part(snapshot.deployment, "status")
         return {
             "rollout": {
-                "generation": (deployment.get("metadata") or {}).get("generation"),
+                "generation": part(snapshot.deployment, "metadata").get("generation"),
                 "observed_generation": status.get("observedGeneration"),
-                "replicas": (deployment.get("spec") or {}).get("replicas"),
+                "replicas": part(snapshot.deployment, "spec").get("replicas"),
                 "updated": status.get("updatedReplicas", 0),
                 "available": status.get("availableReplicas", 0),
             },
@@ -153,162 +144,42 @@ class Rollout:
             ],
         }
 
+    def main_object(self, snapshot: StorageSnapshot) -> JSON | None:
+        """Config/cluster."""
+        return snapshot.config if isinstance(snapshot.config, Mapping) else None
 
-def _own_pods(snapshot: Snapshot) -> Snapshot:
+    def events(self, client: Client, goal: StorageGoal) -> list[str]:
+        """Warnings about the registry's Pods and its claim."""
+        return evidence.warning_events(client, self.platform, goal.claim)
+
+
+# What was probed or logged before a Pod or the Deployment changed says nothing about what runs now.
+
+
+def _with_config(snapshot: StorageSnapshot, state: State) -> StorageSnapshot:
+    return replace(snapshot, config=only(state))
+
+
+def _with_deployment(snapshot: StorageSnapshot, state: State) -> StorageSnapshot:
+    deployment = only(state)
+    fresh = snapshot if deployment == snapshot.deployment else snapshot.without_evidence()
+    return replace(fresh, deployment=deployment)
+
+
+def _with_pods(snapshot: StorageSnapshot, state: State) -> StorageSnapshot:
+    fresh = snapshot if state == snapshot.pods else snapshot.without_evidence()
+    return replace(fresh, pods=state)
+
+
+def _with_claim(snapshot: StorageSnapshot, state: State) -> StorageSnapshot:
+    claim = only(state)
+    if part(claim, "spec").get("storageClassName") != part(snapshot.claim, "spec").get("storageClassName"):
+        snapshot = replace(snapshot, storage_class=UNSEEN)
+    return replace(snapshot, claim=claim)
+
+
+def _own_pods(snapshot: StorageSnapshot) -> StorageSnapshot:
     """The snapshot without Pods that only look like the registry's (a selector cannot tell who made them)."""
     if not isinstance(snapshot.pods, tuple) or not isinstance(snapshot.deployment, Mapping):
         return snapshot
     return replace(snapshot, pods=own(snapshot.pods, snapshot.deployment))
-
-
-def _probe(client: Client, platform: Platform, goal: Goal, snapshot: Snapshot) -> tuple[Probe, ...]:
-    """Ask every running Pod; the Service where the Pods are not known. On request also have each take an upload."""
-    deployment = snapshot.deployment if isinstance(snapshot.deployment, Mapping) else {}
-    scheme = "https" if _has_env(deployment, platform.container, "REGISTRY_HTTP_TLS_CERTIFICATE") else "http"
-    interval = parse_interval(deployment)
-
-    def send(resource: str, name: str, verb: str, path: str, body: JSON | None = None) -> Reply:
-        base = namespaced(platform.namespace, resource, f"{scheme}:{name}:{platform.port}")
-        blob = None if body is None else "application/octet-stream"
-        try:
-            return client.raw(
-                verb, f"{base}/proxy{path}", body, content_type=blob, retry=False, read_timeout=PROBE_TIMEOUT
-            )
-        except ClientError as error:
-            return Reply(0, {}, str(error).encode())
-
-    def ask(resource: str, name: str) -> Reply:
-        """tags/list tells about the storage at once and names the cause; with a login wanted it is as good as /v2/."""
-        return send(resource, name, "GET", PROBE_PATH)
-
-    def written(probe: Probe, resource: str, name: str) -> Probe:
-        """What came of an upload where one is wanted and the probe has nothing against it; else the probe."""
-        if goal.probe != "write" or probe.answer not in (Answer.SERVES, Answer.TOO_EARLY):
-            return probe
-        return _upload(partial(send, resource, name), probe)
-
-    def read(via: str, reply: Reply, pods: Sequence[JSON]) -> Probe:
-        """pods: those that may have answered, as far as they are known; the youngest container counts."""
-        ages = [_container_age(pod, platform.container, reply.headers.get("date")) for pod in pods]
-        known = [age for age in ages if age is not None]
-        age = min(known) if known and len(known) == len(ages) else None
-        return read_probe(PROBE_PATH, reply.status, reply.headers, reply.body, via, age, interval, time.monotonic())
-
-    def of_pod(pod: JSON) -> Probe:
-        name = pod["metadata"]["name"]
-        return written(read(f"pod/{name}", ask("pods", name), (pod,)), "pods", name)
-
-    pods: Sequence[JSON] = staying(snapshot.pods) if isinstance(snapshot.pods, tuple) else ()
-    if not pods and number(deployment, "spec", "replicas") > 1:
-        pods = _pods(client, platform, deployment)  # behind the Service one good Pod would answer for a broken one
-    if pods:
-        return tuple(map(of_pod, pods))
-    via, reply = f"service/{platform.service}", ask("services", platform.service)
-    probe = read(via, reply, ())
-    if probe.answer is Answer.TOO_EARLY and probe.status in (401, 403):
-        # Who wants a login has looked at the storage before, once it has been running for a while.
-        probe = read(via, reply, _pods(client, platform, deployment))
-    return (written(probe, "services", platform.service),)
-
-
-def _upload(send: Callable[..., Reply], probe: Probe) -> Probe:
-    """Push a blob of two bytes and take it out of its repository: the probe, or what speaks against writing.
-
-    An upload that is begun and cancelled would leave a new file behind each time; this blob is the same each time.
-    """
-
-    def step(what: str, verb: str, path: str, body: JSON | None = None) -> tuple[Probe, Reply]:
-        reply: Reply = send(verb, path, body)
-        return read_upload(what, reply.status, reply.headers, reply.body, probe.via, time.monotonic()), reply
-
-    said, reply = step("beginning an upload", "POST", f"{UPLOAD_REPOSITORY}/blobs/uploads/")
-    if said.answer is not Answer.SERVES:
-        return said
-    place = upload_place(f"{UPLOAD_REPOSITORY}/blobs/uploads/", reply.headers)
-    if not place:
-        return replace(said, answer=Answer.REFUSED, detail="beginning an upload: the answer names no place for it")
-    said, _reply = step("uploading", "PUT", f"{place}{'&' if '?' in place else '?'}digest={UPLOAD_DIGEST}", {})
-    if said.answer is not Answer.SERVES:
-        return said
-    said, _reply = step("removing the upload", "DELETE", f"{UPLOAD_REPOSITORY}/blobs/{UPLOAD_DIGEST}")
-    # A registry may be set up to delete nothing; it has taken the upload all the same.
-    written = said.answer in (Answer.SERVES, Answer.REFUSED)
-    return replace(probe, answer=Answer.SERVES, detail="") if written else said
-
-
-def _pods(client: Client, platform: Platform, deployment: JSON) -> tuple[JSON, ...]:
-    """The Deployment's Pods, read once; none when that is not allowed."""
-    path = namespaced(platform.namespace, "pods")
-    try:
-        pods, _version = client.list(path, label_selector=_selector(deployment))
-    except (ApiError, ClientError):
-        return ()
-    return own(tuple(staying(tuple(pods))), deployment)
-
-
-def _container_age(pod: JSON, container: str, date: str | None) -> float | None:
-    """Seconds the container has been running, by the cluster's clock where the answer carries it."""
-    for status in (pod.get("status") or {}).get("containerStatuses") or []:
-        if status.get("name") == container:
-            started = ((status.get("state") or {}).get("running") or {}).get("startedAt")
-            if not started:
-                return None
-            begin = datetime.fromisoformat(started.replace("Z", "+00:00"))
-            try:
-                now = parsedate_to_datetime(date) if date else datetime.now(begin.tzinfo)
-            except ValueError:
-                now = datetime.now(begin.tzinfo)
-            return (now - begin).total_seconds()
-    return None
-
-
-def _has_env(deployment: JSON, container: str, name: str) -> bool:
-    template = ((deployment.get("spec") or {}).get("template") or {}).get("spec") or {}
-    for item in template.get("containers") or []:
-        if item.get("name") == container:
-            return any(entry.get("name") == name for entry in item.get("env") or [])
-    return False
-
-
-def _log(client: Client, platform: Platform, goal: Goal, snapshot: Snapshot) -> tuple[LogFinding, ...]:
-    """Classified log lines of the Pods that run now, current container and, after a crash, the one before."""
-    if not isinstance(snapshot.pods, tuple):
-        return ()
-    findings: list[LogFinding] = []
-    for pod in staying(snapshot.pods):
-        name = pod["metadata"]["name"]
-        base = f"{namespaced(platform.namespace, 'pods', name)}/log?container={goal.container}&tailLines={LOG_LINES}"
-        restarted = any(
-            int(status.get("restartCount") or 0) > 0
-            for status in (pod.get("status") or {}).get("containerStatuses") or []
-        )
-        for path in [f"{base}&previous=true", base] if restarted else [base]:
-            try:
-                reply = client.raw("GET", path, retry=False, read_timeout=PROBE_TIMEOUT)
-            except ClientError:
-                continue
-            if reply.status == 200:
-                findings += classify(reply.text.splitlines(), name)
-    return tuple(findings)
-
-
-def _selector(deployment: JSON) -> str:
-    labels = ((deployment.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
-    return ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
-
-
-def warning_events(client: Client, platform: Platform, claim: str | None) -> list[str]:
-    """Warnings of the namespace about the registry's Pods and its claim, newest last; nothing when not allowed."""
-    try:
-        items, _version = client.list(namespaced(platform.namespace, "events"), field_selector="type=Warning")
-    except (ApiError, ClientError):
-        return []
-    lines = []
-    for item in sorted(items, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or "")):
-        about = item.get("involvedObject") or {}
-        name = str(about.get("name") or "")
-        if name.startswith(platform.deployment) or name == claim:
-            line = f"{about.get('kind')}/{name}: {item.get('reason')}: {item.get('message')}"
-            if line not in lines:
-                lines.append(line)
-    return lines[-5:]

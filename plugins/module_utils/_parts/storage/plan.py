@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import (
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import (
+    JSON,
     Denied,
     Plan,
     Reading,
@@ -23,10 +24,10 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part i
     fingerprint,
     named,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import JSON, Goal
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import apply, diff, owned
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced, secret_text
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import parse_quantity
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import StorageGoal
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 PERSISTENT = ("pvc", "s3", "swift", "gcs", "ibmcos", "azure")
@@ -442,12 +443,12 @@ def _wanted_secret(want: Intent, seen: Readings) -> Mapping[str, str]:
 # -- deciding --------------------------------------------------------------------------------------------------------
 
 
-def plan(want: Intent, seen: Readings) -> Plan:
+def plan(want: Intent, seen: Readings) -> Plan[StorageGoal]:
     """Findings (then nothing may be written), warnings, writes in order, and the goal to verify."""
     config = seen["config"]
     if not isinstance(config, Mapping):
         return Plan(
-            findings=(
+            refusals=(
                 *want.problems,
                 (
                     f"Config/{want.platform.singleton} does not exist: the operator creates it when it starts. "
@@ -459,7 +460,7 @@ def plan(want: Intent, seen: Readings) -> Plan:
     findings = list(want.problems)
     warnings = list(want.warnings)
     if not all(_encodable(value) for value in want.secret.values()):
-        return Plan(findings=tuple(findings), warnings=tuple(warnings))
+        return Plan(refusals=tuple(findings), warnings=tuple(warnings))
     live: JSON = config.get("spec") or {}
     deployments = seen.get("deployments")
     warnings += _operator_warnings(want, deployments)
@@ -514,7 +515,7 @@ def plan(want: Intent, seen: Readings) -> Plan:
             "'manifest unknown'. Move the data first, then say on_backend_change: allow."
         )
     if findings:
-        return Plan(findings=tuple(findings), warnings=tuple(warnings))
+        return Plan(refusals=tuple(findings), warnings=tuple(warnings))
     patch = diff(spec, live)
     writes = [*claim_writes, *ca_writes, *secret_writes]
     if patch:
@@ -535,10 +536,11 @@ def plan(want: Intent, seen: Readings) -> Plan:
     deployment = named(deployments, want.platform.deployment)
     bundled = bool(ca_writes) and not rotated and _bundle_rolls(want, seen)
     meta: JSON = (deployment or {}).get("metadata") or {}
-    goal = Goal(
+    goal = StorageGoal(
         spec=spec,
         min_generation=int(config.get("metadata", {}).get("generation") or 0),
         backend=want.key,
+        claim=want.options["claim"] if want.backend == "pvc" else None,
         deployment_generation_over=(
             int(meta.get("generation") or 0) if (rotated or bundled) and deployment is not None else None
         ),
@@ -557,8 +559,7 @@ def plan(want: Intent, seen: Readings) -> Plan:
         warnings=tuple(warnings),
         writes=tuple(writes),
         goal=goal,
-        claim=want.options["claim"] if want.backend == "pvc" else None,
-        left_behind=(left,) if left else (),
+        values={"left_behind": [left] if left else []},
         verify=spec["managementState"] == "Managed",
     )
 
@@ -645,7 +646,6 @@ def _new_claim(want: Intent, seen: Readings) -> tuple[tuple[str, ...], list[str]
         name=options["claim"],
         before={},
         after={"spec": spec},
-        label="claim",
     )
     return modes, findings, warnings, [write]
 
@@ -733,7 +733,6 @@ def _existing_claim(
                 name=name,
                 before={"spec": {"resources": {"requests": {"storage": has}}}},
                 after={"spec": size},
-                label="claim",
             )
         )
     return modes, findings, warnings, writes

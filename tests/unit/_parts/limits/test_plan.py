@@ -7,8 +7,15 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits import goal as _goal
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits import judge as _judge
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits import plan as _limits
-from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.plan import QUOTA, RANGE, Step, Wish
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.goal import (
+    QUOTA,
+    RANGE,
+    LimitsIntent,
+    Step,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
 
 PAGE: dict[str, Any] = {
@@ -42,10 +49,10 @@ def limit_range(entries: list[dict[str, Any]]) -> dict[str, Any]:
     return {"metadata": {"resourceVersion": "6"}, "spec": {"limits": entries}}
 
 
-def wish(**params: Any) -> Wish:
-    """The wish of the page, or another."""
-    want, problems = _limits.wish({**PAGE, **params}, ALAUDA)
-    assert problems == []
+def intent(**params: Any) -> LimitsIntent:
+    """The intent of the page, or another."""
+    want = _limits.intent({**PAGE, **params}, ALAUDA)
+    assert want.problems == ()
     return want
 
 
@@ -56,10 +63,10 @@ def actions(steps: tuple[Step, ...]) -> list[tuple[str, str]]:
 
 def test_new_objects_are_the_page_s_and_carry_our_mark() -> None:
     """Registry v2 page, Configure Image Limits."""
-    made, limits = _limits.steps(wish(), "team-a", None, None)
+    made, limits = _limits.steps(intent(), "team-a", None, None)
     assert made.write is not None
     assert made.write.body["spec"] == {"hard": HARD}
-    assert made.write.body["metadata"]["labels"] == {_limits.OWNER_LABEL: _limits.OWNER}
+    assert made.write.body["metadata"]["labels"] == {_goal.OWNER_LABEL: _goal.OWNER}
     assert limits.write is not None
     assert limits.write.body["spec"] == {"limits": ENTRIES}
 
@@ -71,7 +78,7 @@ def test_objects_made_by_hand_are_adopted_without_a_change() -> None:
         ENTRIES[1],
         {"type": "Pod", "max": {"cpu": "1"}},
     ]
-    steps = _limits.steps(wish(), "team-a", quota({**HARD, "alauda.io/images": "0.2k"}), limit_range(entries))
+    steps = _limits.steps(intent(), "team-a", quota({**HARD, "alauda.io/images": "0.2k"}), limit_range(entries))
     assert actions(steps) == [(QUOTA, "unchanged"), (RANGE, "unchanged")]
 
 
@@ -82,7 +89,9 @@ def test_a_change_keeps_everything_else() -> None:
         {"type": "alauda.io/Image", "max": {"storage": "2Gi"}, "min": {"storage": "1"}},
         ENTRIES[1],
     ]
-    steps = _limits.steps(wish(), "team-a", quota({"pods": "3", **HARD, "alauda.io/images": "9"}), limit_range(entries))
+    steps = _limits.steps(
+        intent(), "team-a", quota({"pods": "3", **HARD, "alauda.io/images": "9"}), limit_range(entries)
+    )
     first, second = (step.write for step in steps)
     assert first is not None
     assert first.body == {"spec": {"hard": {"alauda.io/images": "200"}}}
@@ -98,23 +107,23 @@ def test_a_change_keeps_everything_else() -> None:
 def test_lowering_below_what_is_in_use_needs_a_word() -> None:
     """Only keys that somebody counts can tell."""
     live = quota({**HARD, "alauda.io/images": "500"}, used={"alauda.io/images": "300"})
-    (step,) = _limits.steps(wish(image=None, image_stream=None), "team-a", live, None)
+    (step,) = _limits.steps(intent(image=None, image_stream=None), "team-a", live, None)
     assert "alauda.io/images to 200 while 300 are in use" in step.finding
     assert step.write is None
-    (step,) = _limits.steps(wish(image=None, image_stream=None, allow_below_usage=True), "team-a", live, None)
+    (step,) = _limits.steps(intent(image=None, image_stream=None, allow_below_usage=True), "team-a", live, None)
     assert step.action == "updated"
     assert "lowered" in step.warning
 
 
 def test_removal_takes_only_what_is_ours() -> None:
     """By hand made objects stay unless adopted; a delete names the version it has seen."""
-    ours = quota(HARD, labels={_limits.OWNER_LABEL: _limits.OWNER})
-    steps = _limits.steps(wish(state="absent"), "team-a", ours, limit_range(ENTRIES))
+    ours = quota(HARD, labels={_goal.OWNER_LABEL: _goal.OWNER})
+    steps = _limits.steps(intent(state="absent"), "team-a", ours, limit_range(ENTRIES))
     assert actions(steps) == [(QUOTA, "deleted"), (RANGE, "kept")]
     assert steps[0].write is not None
     assert steps[0].write.body == {"resourceVersion": "5"}
     assert "was not made by this collection" in steps[1].warning
-    steps = _limits.steps(wish(state="absent", adopt=True), "team-a", None, limit_range(ENTRIES))
+    steps = _limits.steps(intent(state="absent", adopt=True), "team-a", None, limit_range(ENTRIES))
     assert actions(steps) == [(QUOTA, "absent"), (RANGE, "deleted")]
 
 
@@ -132,17 +141,17 @@ def test_removal_takes_only_what_is_ours() -> None:
 )
 def test_refused(params: dict[str, Any], expected: str) -> None:
     """Before anything is read."""
-    _want, problems = _limits.wish({**PAGE, **params}, ALAUDA)
+    problems = _limits.intent({**PAGE, **params}, ALAUDA).problems
     assert len(problems) == 1
     assert expected in problems[0]
 
 
 def test_what_no_controller_counts_and_what_is_not_held_yet() -> None:
     """status.hard is a copy of the spec; status.used exists for counted keys only (newer pages, Image limits)."""
-    want = wish()
+    want = intent()
     fresh = {"spec": {"hard": HARD}, "status": {}}
-    assert "status.hard does not hold" in _limits.held(want, fresh, limit_range(ENTRIES))
+    assert "status.hard does not hold" in _judge.shortfall(want, fresh, limit_range(ENTRIES))
     counted = quota(HARD, used={"alauda.io/imagestreams": "0"})
-    assert _limits.held(want, counted, limit_range(ENTRIES)) == ""
-    assert _limits.uncounted(want, counted) == ["alauda.io/images", "alauda.io/image-tags"]
-    assert _limits.held(want, counted, None) == "the LimitRange is not there"
+    assert _judge.shortfall(want, counted, limit_range(ENTRIES)) == ""
+    assert _judge.uncounted(want, counted) == ["alauda.io/images", "alauda.io/image-tags"]
+    assert _judge.shortfall(want, counted, None) == "the LimitRange is not there"

@@ -9,18 +9,21 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import Plan
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Plan
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
     Done,
     Failed,
     History,
-    Need,
-    Snapshot,
     Verdict,
     Waiting,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner import judge as _judge
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner import plan as _pruner
-from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.plan import Goal
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.goal import (
+    PrunerGoal,
+    PrunerNeed,
+    PrunerSnapshot,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
 
 TRACES = Path(__file__).parents[3] / "fixtures" / "traces"
@@ -31,7 +34,7 @@ def pruner(spec: dict[str, Any]) -> dict[str, Any]:
     return {"metadata": {"name": "cluster", "generation": 3}, "spec": spec}
 
 
-def decide(live: dict[str, Any] | None, **params: Any) -> Plan:
+def decide(live: dict[str, Any] | None, **params: Any) -> Plan[PrunerGoal]:
     """The plan for these parameters on a cluster that looks so."""
     return _pruner.plan(params, ALAUDA, {"pruner": live, "cronjob": None})
 
@@ -52,16 +55,16 @@ def decide(live: dict[str, Any] | None, **params: Any) -> Plan:
 )
 def test_refused(live: dict[str, Any] | None, params: dict[str, Any], expected: str) -> None:
     """Nothing is written that is known to be wrong or not confirmed."""
-    findings = decide(None if live is None else pruner(live), **params).findings
+    findings = decide(None if live is None else pruner(live), **params).refusals
     assert len(findings) == 1
     assert expected in findings[0]
 
 
 def test_a_running_schedule_may_stay_without_naming_the_retention_again() -> None:
     """Only the step from suspended to running asks for it."""
-    assert decide(pruner({"suspend": False}), suspend=False).findings == ()
-    assert decide(pruner({}), schedule="1 1 * * *").findings == ()
-    assert decide(pruner({"suspend": True}), schedule="1 1 * * *").findings == ()
+    assert decide(pruner({"suspend": False}), suspend=False).refusals == ()
+    assert decide(pruner({}), schedule="1 1 * * *").refusals == ()
+    assert decide(pruner({"suspend": True}), schedule="1 1 * * *").refusals == ()
 
 
 def test_durations_and_quantities_are_equal_by_value() -> None:
@@ -70,7 +73,7 @@ def test_durations_and_quantities_are_equal_by_value() -> None:
         {"keepYoungerThanDuration": "1h0m0s", "resources": {"requests": {"cpu": "0.5"}}, "logLevel": "Normal"}
     )
     plan = decide(live, keep_younger_than="60m", resources={"requests": {"cpu": "500m"}, "limits": None})
-    assert (plan.findings, plan.writes, plan.checks) == ((), (), ())
+    assert (plan.refusals, plan.writes, plan.checks) == ((), (), ())
 
 
 def test_only_a_changed_schedule_is_checked_by_the_api_server() -> None:
@@ -111,7 +114,7 @@ def test_the_recording_of_five_changes() -> None:
     lines = [json.loads(line) for line in (TRACES / "pruner.jsonl").read_text().splitlines()]
     state: dict[str, Any] = {}
     verdicts: list[tuple[float, Verdict]] = []
-    goal: Goal | None = None
+    goal: PrunerGoal | None = None
     history = History()
     began = 0.0
     for number, line in enumerate(lines):
@@ -121,7 +124,7 @@ def test_the_recording_of_five_changes() -> None:
             state["cronjob"] = _cronjob(line)
         elif line["kind"] == "Action" and "patch ImagePruner " in line["do"]:
             patch = json.loads(line["do"].split("patch ImagePruner ", 1)[1])["spec"]
-            goal = Goal(patch, state["pruner"]["metadata"]["generation"] + 1)
+            goal = PrunerGoal(patch, state["pruner"]["metadata"]["generation"] + 1)
             history, began = History(), line["t"]
             verdicts.append((began, Waiting("not judged yet")))
         if goal is None:
@@ -130,11 +133,11 @@ def test_the_recording_of_five_changes() -> None:
         until = lines[number + 1]["t"] if number + 1 < len(lines) else line["t"] + 10
         now = line["t"]
         while now < until:
-            verdict, history = _pruner.judge(goal, Snapshot(at=now, **state), history)
+            verdict, history = _judge.judge(goal, PrunerSnapshot(at=now, **state), history)
             if isinstance(verdicts[-1][1], Waiting) and not isinstance(verdict, Waiting):
                 verdicts[-1] = (now - began, verdict)
                 if isinstance(verdict, Done):
-                    wanted = _pruner.expected(state["pruner"]["spec"])
+                    wanted = _judge.expected(state["pruner"]["spec"])
                     shown = state["cronjob"]["spec"]
                     args = shown["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"]
                     assert (shown["schedule"], shown["suspend"]) == (wanted["schedule"], wanted["suspend"])
@@ -159,12 +162,14 @@ def test_a_failed_job_is_told_but_is_not_this_change() -> None:
             {"type": "Degraded", "status": "True", "reason": "JobFailed"},
         ],
     }
-    cronjob = _cronjob({"schedule": "0 0 * * *", "suspend": False, "args": _pruner.expected({})["args"]})
-    snapshot = Snapshot(at=0.0, pruner=live, cronjob=cronjob)
-    verdict, history = _pruner.judge(Goal({}, 3), snapshot, History())
+    cronjob = _cronjob({"schedule": "0 0 * * *", "suspend": False, "args": _judge.expected({})["args"]})
+    snapshot = PrunerSnapshot(at=0.0, pruner=live, cronjob=cronjob)
+    verdict, history = _judge.judge(PrunerGoal({}, 3), snapshot, History())
     assert isinstance(verdict, Waiting)
-    assert verdict.needs == {Need.LOG}
-    verdict, _history = _pruner.judge(Goal({}, 3), Snapshot(at=1.0, pruner=live, cronjob=cronjob, log=()), history)
+    assert verdict.needs == {PrunerNeed.LOG}
+    verdict, _history = _judge.judge(
+        PrunerGoal({}, 3), PrunerSnapshot(at=1.0, pruner=live, cronjob=cronjob, log=()), history
+    )
     assert isinstance(verdict, Done)
     assert "BackoffLimitExceeded" in verdict.warnings[0]
 
@@ -188,11 +193,11 @@ def test_a_cronjob_with_other_resources_or_places_is_not_the_one_asked_for(live:
         "nodeSelector": {"disk": "ssd"},
         "tolerations": [{"key": "infra", "operator": "Exists"}],
     }
-    cronjob = _cronjob({"schedule": "0 0 * * *", "suspend": False, "args": list(_pruner.expected(asked)["args"])})
+    cronjob = _cronjob({"schedule": "0 0 * * *", "suspend": False, "args": list(_judge.expected(asked)["args"])})
     pod = cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     shown = {**asked, **live}
     pod["containers"][0]["resources"] = shown["resources"]
     pod |= {"nodeSelector": shown["nodeSelector"], "tolerations": shown["tolerations"]}
-    told = _pruner._differs(asked, cronjob)
+    told = _judge._differs(asked, cronjob)
     assert told.startswith("other values of") is bool(missing)
     assert missing.partition(".")[0] in told

@@ -10,18 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import Plan
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Plan
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
     Done,
     Failed,
     History,
-    Snapshot,
     Waiting,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets import judge as _judge
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets import plan as _pullsecret
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets.goal import (
+    PullSecretsGoal,
+    PullSecretsSnapshot,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets.judge import Gap
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets.plan import (
-    Gap,
-    Goal,
     edited,
     host_problem,
 )
@@ -81,7 +84,7 @@ def test_list_edits(live: list[str], given_items: list[str], mode: str) -> None:
         assert edited(result, given_items, mode) is None
 
 
-def decide(settings: dict[str, Any], **params: Any) -> Plan:
+def decide(settings: dict[str, Any], **params: Any) -> Plan[PullSecretsGoal]:
     """The plan for these parameters on a Config with these settings."""
     config = {
         "metadata": {"generation": 2, "resourceVersion": "77"},
@@ -110,7 +113,7 @@ def test_nothing_to_change() -> None:
         ignored_namespaces=[],
         ignore_system_namespaces=False,
     )
-    assert (plan.findings, plan.writes) == ((), ())
+    assert (plan.refusals, plan.writes) == ((), ())
 
 
 def test_emptying_a_list() -> None:
@@ -122,7 +125,7 @@ def test_emptying_a_list() -> None:
 def test_refused() -> None:
     """All findings at once."""
     plan = decide({}, additional_registry_hosts=["https://x", "ok"], ignored_namespaces=["Bad_Name"])
-    assert len(plan.findings) == 2
+    assert len(plan.refusals) == 2
     assert plan.writes == ()
 
 
@@ -131,7 +134,7 @@ def named(name: str, namespace: str = "", **more: Any) -> dict[str, Any]:
     return {"metadata": {"name": name, "namespace": namespace}, **more}
 
 
-def snapshot(at: float = 0.0, **more: Any) -> Snapshot:
+def snapshot(at: float = 0.0, **more: Any) -> PullSecretsSnapshot:
     """team-a has everything, team-b nothing, legacy is ignored and has a leftover."""
     config = {
         "metadata": {"generation": 2},
@@ -146,15 +149,15 @@ def snapshot(at: float = 0.0, **more: Any) -> Snapshot:
         "accounts": (named("default", "team-a", imagePullSecrets=[{"name": "s1"}]), named("default", "team-b")),
         **more,
     }
-    return Snapshot(at=at, **seen)
+    return PullSecretsSnapshot(at=at, **seen)
 
 
 def test_gaps_are_named_by_namespace_and_account() -> None:
     """Newer pages, Managed pull secrets."""
-    goal = Goal({}, 2, ALAUDA, namespaces=("team-a", "team-b", "legacy", "gone"))
+    goal = PullSecretsGoal({}, 2, ALAUDA, namespaces=("team-a", "team-b", "legacy", "gone"))
     config = snapshot().config
     assert isinstance(config, dict)
-    found = _pullsecret.gaps(goal, config["spec"], snapshot())
+    found = _judge.gaps(goal, config["spec"], snapshot())
     assert found == [
         Gap("team-b", "", "no RoleBinding image-registry-system-image-pullers"),
         Gap("team-b", "", "no Secret labelled imageregistry.operator.alauda.io/managed-pull-secret=true"),
@@ -162,19 +165,19 @@ def test_gaps_are_named_by_namespace_and_account() -> None:
         Gap("legacy", "", "still has the managed Secret old"),
         Gap("gone", "", "the namespace does not exist"),
     ]
-    verdict, _history = _pullsecret.judge(goal, snapshot(), History())
+    verdict, _history = _judge.judge(goal, snapshot(), History())
     assert isinstance(verdict, Waiting)
     assert "team-b/default" in verdict.why
-    done, _history = _pullsecret.judge(Goal({}, 2, ALAUDA, namespaces=("team-a",)), snapshot(), History())
+    done, _history = _judge.judge(PullSecretsGoal({}, 2, ALAUDA, namespaces=("team-a",)), snapshot(), History())
     assert isinstance(done, Done)
 
 
 def test_a_spec_that_is_changed_back_fails() -> None:
     """The operator can lose an edit (operator fact 2); that is told, not waited for."""
-    goal = Goal({"imagePullSecret": {"ignoredNamespaces": ["other"]}}, 2, ALAUDA)
-    verdict, history = _pullsecret.judge(goal, snapshot(), History())
+    goal = PullSecretsGoal({"imagePullSecret": {"ignoredNamespaces": ["other"]}}, 2, ALAUDA)
+    verdict, history = _judge.judge(goal, snapshot(), History())
     assert isinstance(verdict, Waiting)
-    verdict, _history = _pullsecret.judge(goal, snapshot(at=3.5), history)
+    verdict, _history = _judge.judge(goal, snapshot(at=3.5), history)
     assert isinstance(verdict, Failed)
     assert verdict.reason == "SpecChanged"
 
@@ -182,16 +185,17 @@ def test_a_spec_that_is_changed_back_fails() -> None:
 def test_edits_next_to_other_writers_are_judged_by_their_own_entries() -> None:
     """Somebody else's host in the list is no difference; our own missing one is."""
     plan = decide({"additionalRegistryHosts": ["a"]}, additional_registry_hosts=["b"], list_mode="merge")
+    assert plan.goal is not None
     assert plan.goal.has == (("additionalRegistryHosts", "b"),)
     seen = snapshot()
     assert isinstance(seen.config, dict)
     seen.config["spec"] = {"imagePullSecret": {"additionalRegistryHosts": ["a", "b", "c"]}}
-    verdict, _history = _pullsecret.judge(plan.goal, seen, History())
+    verdict, _history = _judge.judge(plan.goal, seen, History())
     assert isinstance(verdict, Done)
     assert "managementState is not set" in verdict.warnings[0]
     seen.config["spec"]["imagePullSecret"]["managementState"] = "Managed"
-    assert _pullsecret.judge(plan.goal, seen, History())[0] == replace(verdict, warnings=())
+    assert _judge.judge(plan.goal, seen, History())[0] == replace(verdict, warnings=())
     seen.config["spec"] = {"imagePullSecret": {"additionalRegistryHosts": ["a", "c"]}}
-    verdict, _history = _pullsecret.judge(plan.goal, seen, History())
+    verdict, _history = _judge.judge(plan.goal, seen, History())
     assert isinstance(verdict, Waiting)
     assert "without b" in verdict.why

@@ -13,21 +13,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
-    Answer,
     Done,
     Failed,
-    Goal,
     History,
-    LogFinding,
-    Need,
-    Probe,
-    Snapshot,
     Verdict,
     Waiting,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage import judge as _judge
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import (
+    StorageGoal,
+    StorageNeed,
+    StorageSnapshot,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.judge import judge
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import own
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import LogFinding
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.probe import Answer, Probe
 
 Object = dict[str, Any]
 
@@ -136,7 +137,7 @@ def claim(phase: str = "Bound") -> Object:
     }
 
 
-GOAL = Goal(
+GOAL = StorageGoal(
     spec={
         "managementState": "Managed",
         "replicas": 1,
@@ -152,7 +153,7 @@ GOAL = Goal(
     backend="pvc",
     probe="skip",
 )
-AT_REST = Snapshot(at=0.0, config=config(), deployment=deployment())
+AT_REST = StorageSnapshot(at=0.0, config=config(), deployment=deployment())
 
 
 def said(kind: str, status: str, reason: str = "", message: str = "", changed: str = "") -> Object:
@@ -186,7 +187,7 @@ def changed(value: Object, path: str, to: object) -> Object:
 
 
 def watch(
-    snapshot: Snapshot, seconds: float, goal: Goal = GOAL, history: History | None = None
+    snapshot: StorageSnapshot, seconds: float, goal: StorageGoal = GOAL, history: History | None = None
 ) -> tuple[Verdict, float, History]:
     """Look at an unchanging snapshot every quarter of a second: the first final verdict, when, and the memory."""
     history = history or History()
@@ -198,7 +199,7 @@ def watch(
         at += 0.25
 
 
-def fails(snapshot: Snapshot, within: float, goal: Goal = GOAL) -> Failed:
+def fails(snapshot: StorageSnapshot, within: float, goal: StorageGoal = GOAL) -> Failed:
     """The failure that an unchanging snapshot ends in, not at the first look and not later than ``within`` seconds."""
     verdict, after, _history = watch(snapshot, within, goal)
     assert isinstance(verdict, Failed), verdict
@@ -206,7 +207,7 @@ def fails(snapshot: Snapshot, within: float, goal: Goal = GOAL) -> Failed:
     return verdict
 
 
-def waiting(snapshot: Snapshot, seconds: float = 120.0, goal: Goal = GOAL) -> str:
+def waiting(snapshot: StorageSnapshot, seconds: float = 120.0, goal: StorageGoal = GOAL) -> str:
     """Why an unchanging snapshot keeps waiting for ``seconds``."""
     verdict, _after, _history = watch(snapshot, seconds, goal)
     assert isinstance(verdict, Waiting), verdict
@@ -309,8 +310,8 @@ def test_changed_credentials_wait_for_a_new_deployment() -> None:
     assert isinstance(judge(goal, replace(AT_REST, deployment=newer), History())[0], Done)
 
 
-def s3_pair() -> tuple[Goal, Object, Object]:
-    """Goal, Config and Deployment of a registry on S3."""
+def s3_pair() -> tuple[StorageGoal, Object, Object]:
+    """StorageGoal, Config and Deployment of a registry on S3."""
     settings = {"bucket": "images", "region": "us-east-1", "regionEndpoint": "https://s3.example.com"}
     spec = {"managementState": "Managed", "storage": {"s3": settings, "pvc": None}}
     written_back = {**settings, "virtualHostedStyle": False, "trustedCA": {"name": ""}}
@@ -326,7 +327,7 @@ def s3_pair() -> tuple[Goal, Object, Object]:
     environment = [{"name": name, "value": value} for name, value in values.items()]
     rendered = changed(deployment(), "spec.template.spec.containers.0.env", environment)
     rendered = changed(rendered, "spec.template.spec.volumes", [])
-    return Goal(spec=spec, min_generation=7, backend="s3", probe="skip"), live, rendered
+    return StorageGoal(spec=spec, min_generation=7, backend="s3", probe="skip"), live, rendered
 
 
 @pytest.mark.parametrize("index", range(5))
@@ -348,8 +349,8 @@ def test_a_certificate_bundle_that_was_not_renewed_is_told() -> None:
 
 
 def test_nothing_seen_is_nothing_done() -> None:
-    assert waiting(Snapshot(at=0.0)) == "Config has not been read yet"
-    assert "Deployment has not been read" in waiting(replace(AT_REST, deployment=Snapshot(at=0.0).deployment))
+    assert waiting(StorageSnapshot(at=0.0)) == "Config has not been read yet"
+    assert "Deployment has not been read" in waiting(replace(AT_REST, deployment=StorageSnapshot(at=0.0).deployment))
 
 
 # -- Pods and claims ---------------------------------------------------------------------------------------------------
@@ -406,7 +407,7 @@ def test_the_log_of_a_crashing_pod_names_the_cause() -> None:
     snapshot = replace(AT_REST, deployment=rolling, pods=(pod(containerStatuses=waits("CrashLoopBackOff")),))
     verdict, _history = judge(GOAL, snapshot, History())
     assert isinstance(verdict, Waiting)
-    assert Need.LOG in verdict.needs
+    assert StorageNeed.LOG in verdict.needs
     line = LogFinding("region", "panic: no region parameter provided", "new-1")
     failure = fails(replace(snapshot, log=(line,)), 6.0)
     assert "region is missing" in failure.cause
@@ -659,7 +660,7 @@ def answer(kind: Answer, at: float, detail: str = "", via: str = "service/image-
 
 
 def probing(
-    answers: Callable[[float], Iterable[Probe]], goal: Goal = AUTO, limit: float = 60.0, **seen: Any
+    answers: Callable[[float], Iterable[Probe]], goal: StorageGoal = AUTO, limit: float = 60.0, **seen: Any
 ) -> tuple[Verdict, float]:
     """Probe every second while the judge asks for it; the final verdict and when it was given."""
     history, at = History(), 0.0
@@ -668,7 +669,7 @@ def probing(
         verdict, history = judge(goal, replace(snapshot, at=at), history)
         if not isinstance(verdict, Waiting) or at > limit:
             return verdict, at
-        if Need.PROBE in verdict.needs:
+        if StorageNeed.PROBE in verdict.needs:
             snapshot = replace(snapshot, probes=tuple(answers(at)))
             verdict, history = judge(goal, replace(snapshot, at=at), history)
             if not isinstance(verdict, Waiting):
@@ -679,24 +680,24 @@ def probing(
 def test_at_rest_one_probe_is_asked_for_and_nothing_else() -> None:
     verdict, history = judge(AUTO, AT_REST, History())
     assert isinstance(verdict, Waiting)
-    assert verdict.needs == {Need.PROBE}
+    assert verdict.needs == {StorageNeed.PROBE}
     verdict, _history = judge(AUTO, replace(AT_REST, at=0.1, probes=(answer(Answer.SERVES, 0.05),)), history)
     assert verdict == Done("pvc/image-registry: 1/1 replicas serve, the registry answered (service/image-registry)")
 
 
-def test_after_a_rollout_pods_and_log_are_asked_for_too() -> None:
+def test_after_a_rollout_the_log_is_asked_for_too() -> None:
     rolling = replace(AT_REST, deployment=changed(deployment(), "status.availableReplicas", None))
     _verdict, history = judge(AUTO, rolling, History())
     verdict, _history = judge(AUTO, replace(AT_REST, at=5.0), history)
     assert isinstance(verdict, Waiting)
-    assert verdict.needs == {Need.PROBE, Need.PODS, Need.LOG}
+    assert verdict.needs == {StorageNeed.PROBE, StorageNeed.LOG}
 
 
 def test_an_answer_from_before_the_rollout_ended_does_not_count() -> None:
     early = replace(AT_REST, at=10.0, probes=(answer(Answer.SERVES, 9.0),))
     verdict, _history = judge(AUTO, early, History())
     assert isinstance(verdict, Waiting)
-    assert Need.PROBE in verdict.needs
+    assert StorageNeed.PROBE in verdict.needs
 
 
 def test_broken_storage_is_named_after_a_second_look() -> None:
@@ -803,7 +804,7 @@ def test_trouble_in_the_log_of_a_serving_registry_is_told() -> None:
 
 
 def test_removed_means_gone() -> None:
-    goal = Goal(spec={"managementState": "Removed"}, min_generation=7)
+    goal = StorageGoal(spec={"managementState": "Removed"}, min_generation=7)
     removed = changed(config(), "spec.managementState", "Removed")
     removed = with_conditions(removed, said("Available", "True", "Removed"), said("Progressing", "False", "Removed"))
     gone = replace(AT_REST, config=removed, deployment=None)
@@ -843,8 +844,8 @@ def _object(value: Any) -> Any:
     _damaged(claim("Pending")).map(_object),
 )
 def test_no_object_however_damaged_breaks_the_judge(live: Object, shape: Object, one: Object, bound: Object) -> None:
-    snapshot = Snapshot(at=0.0, config=live, deployment=shape, pods=(one, pod()), claim=bound)
-    for goal in (GOAL, AUTO, Goal(spec={"managementState": None}, min_generation=0)):
+    snapshot = StorageSnapshot(at=0.0, config=live, deployment=shape, pods=(one, pod()), claim=bound)
+    for goal in (GOAL, AUTO, StorageGoal(spec={"managementState": None}, min_generation=0)):
         verdict, _after, _history = watch(snapshot, 1.0, goal)
         assert isinstance(verdict, (Done, Waiting, Failed))
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._argspec import STORAGE, WAIT
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import Denied, Plan, Reading
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Denied, Plan, Reading
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage import plan as _storage
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import StorageGoal
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
 
 PEM = f"-----BEGIN CERTIFICATE-----\n{base64.b64encode(bytes(range(120))).decode()}\n-----END CERTIFICATE-----\n"
@@ -72,10 +73,16 @@ def secret(values: dict[str, str]) -> dict[str, Any]:
     return {"data": {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}}
 
 
-def decide(given: dict[str, Any], **seen: Reading) -> Plan:
+def decide(given: dict[str, Any], **seen: Reading) -> Plan[StorageGoal]:
     """The plan for these parameters on a cluster that looks so."""
     readings: dict[str, Reading] = {"config": config({"emptyDir": {}}), "deployments": (OPERATOR, REGISTRY), **seen}
     return _storage.plan(_storage.intent(given, ALAUDA), readings)
+
+
+def goal_of(plan: Plan[StorageGoal]) -> StorageGoal:
+    """The goal of a plan that is not refused."""
+    assert plan.goal is not None
+    return plan.goal
 
 
 S3 = {"bucket": "images", "region": "us-east-1", "region_endpoint": "https://s3.example.com"}
@@ -210,7 +217,7 @@ S3 = {"bucket": "images", "region": "us-east-1", "region_endpoint": "https://s3.
 )
 def test_refused_before_writing(given: dict[str, Any], seen: dict[str, Reading], expected: list[str]) -> None:
     """Every finding is there, and there is no other one."""
-    findings = decide(params(**given), **seen).findings
+    findings = decide(params(**given), **seen).refusals
     assert findings
     assert [text for text in expected if not any(text in finding for finding in findings)] == [], findings
     assert [finding for finding in findings if not any(text in finding for text in expected)] == []
@@ -241,7 +248,7 @@ def test_nothing_to_change_writes_nothing() -> None:
         resources={"requests": {"cpu": "1000m", "memory": "1024Mi"}},
     )
     plan = decide(given, config=live, secret=secret(CREDENTIALS))
-    assert (plan.findings, plan.writes) == ((), ())
+    assert (plan.refusals, plan.writes) == ((), ())
 
 
 def test_one_patch_nulls_the_others_and_carries_the_coupled_fields() -> None:
@@ -264,7 +271,7 @@ def test_one_patch_nulls_the_others_and_carries_the_coupled_fields() -> None:
     ]
     assert plan.goal is not None
     assert plan.goal.env == {"REGISTRY_STORAGE": "filesystem"}
-    assert plan.left_behind == ()
+    assert plan.values["left_behind"] == []
 
 
 def test_a_claim_is_made_before_the_config_is_patched() -> None:
@@ -331,7 +338,7 @@ def test_credentials_are_copied_from_a_bucket_claim() -> None:
     """The operator reads one fixed Secret; keys of object bucket claims are understood."""
     source = secret({"AWS_ACCESS_KEY_ID": "AKID2", "AWS_SECRET_ACCESS_KEY": "s2"})
     plan = decide(params(backend="s3", s3={**S3, "credentials_secret": "bucket-claim"}), secret=None, source=source)
-    assert plan.findings == ()
+    assert plan.refusals == ()
     assert plan.writes[0].verb == "create"
     assert set(plan.writes[0].body["data"]) == set(CREDENTIALS)
 
@@ -340,15 +347,15 @@ def test_allowing_a_change_names_what_stays_behind() -> None:
     """Data is never copied or deleted, only named."""
     live = config({"pvc": {"claim": "image-registry"}})
     plan = decide(params(backend="emptydir", on_backend_change="allow"), config=live)
-    assert plan.findings == ()
-    assert plan.left_behind == ("PersistentVolumeClaim image-registry",)
+    assert plan.refusals == ()
+    assert plan.values["left_behind"] == ["PersistentVolumeClaim image-registry"]
 
 
 def test_correcting_a_place_that_was_never_accepted_is_no_change_of_place() -> None:
     """status.storage says where images are: a refused bucket holds none."""
     live = config({"s3": {"bucket": "typo", "region": "us-east-1"}}, status={"emptyDir": {}})
     plan = decide(params(backend="s3", s3={**S3, "region_endpoint": None}), config=live, secret=secret(CREDENTIALS))
-    assert (plan.findings, plan.left_behind) == ((), ())
+    assert (plan.refusals, plan.values["left_behind"]) == ((), [])
 
 
 @pytest.mark.parametrize(
@@ -363,7 +370,7 @@ def test_correcting_a_place_that_was_never_accepted_is_no_change_of_place() -> N
 def test_an_operator_that_is_down_is_a_warning(deployments: Reading, expected: str) -> None:
     """The change can be stored; the verification will tell."""
     plan = decide(params(backend="emptydir"), deployments=deployments)
-    assert plan.findings == ()
+    assert plan.refusals == ()
     assert any(expected in text for text in plan.warnings), plan.warnings
 
 
@@ -438,7 +445,7 @@ def test_other_credentials_need_another_rollout(access: str, other: str, rolls: 
     """Compared as a whole and each in its place; the user Secret is gone or says something else."""
     for stored in (None, secret({"REGISTRY_STORAGE_S3_ACCESSKEY": "old", "REGISTRY_STORAGE_S3_SECRETKEY": "old"})):
         plan = decide(keys(access, other), config=config(LIVE), secret=stored, generated=secret(RUNNING))
-        assert (plan.goal.deployment_generation_over == 7) is rolls
+        assert (goal_of(plan).deployment_generation_over == 7) is rolls
 
 
 def test_the_generated_secret_is_read_when_the_user_secret_is_gone() -> None:
@@ -481,7 +488,7 @@ def test_a_secret_that_never_reached_the_pods_is_noticed(
         seen["generated"] = generated
     plan = _storage.plan(want, seen)
     assert plan.writes == ()
-    assert (plan.goal.deployment_generation_over == 7) is rolls
+    assert (goal_of(plan).deployment_generation_over == 7) is rolls
 
 
 OTHER_PEM = PEM.replace("AAEC", "BBEC")
@@ -507,7 +514,7 @@ def test_another_ca_needs_another_rollout(bundles: Any, rolls: bool) -> None:
     }
     assert [ref.label for ref in _storage.needs(want, seen)] == ["bundles"]
     plan = _storage.plan(want, {**seen, "bundles": bundles})
-    assert (plan.goal.deployment_generation_over == 7) is rolls
+    assert (goal_of(plan).deployment_generation_over == 7) is rolls
 
 
 def test_line_ends_of_another_system_are_no_other_ca() -> None:
@@ -544,7 +551,7 @@ def test_line_ends_of_another_system_are_no_other_ca() -> None:
 def test_refused_before_it_can_harm(given: dict[str, Any], live: dict[str, Any], expected: str) -> None:
     """Values that would be stored and could only fail later, or would show a secret."""
     plan = decide(params(**given), config=config({"emptyDir": {}}, **live), secret=None)
-    assert any(expected in text for text in plan.findings), plan.findings
+    assert any(expected in text for text in plan.refusals), plan.refusals
     assert plan.writes == ()
 
 
@@ -575,7 +582,7 @@ def test_an_endpoint_and_its_ca_can_be_removed() -> None:
     options = {**bucket, "region_endpoint": "", "trusted_ca": {"name": ""}}
     given = params(backend="s3", s3=options, on_backend_change="allow")
     plan = decide(given, config=live, secret=secret(CREDENTIALS))
-    assert plan.findings == ()
+    assert plan.refusals == ()
     (write,) = plan.writes
     assert write.body == {"spec": {"storage": {"s3": {"regionEndpoint": None, "trustedCA": None}}}}
     kept = decide(params(backend="s3", s3=bucket), config=live, secret=secret(CREDENTIALS))

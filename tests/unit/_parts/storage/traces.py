@@ -14,11 +14,13 @@ from typing import Any
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
     Done,
     Failed,
-    Goal,
     History,
-    Snapshot,
     Verdict,
     Waiting,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import (
+    StorageGoal,
+    StorageSnapshot,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.judge import judge
 
@@ -117,7 +119,7 @@ class Run:
 
     trace: str
     action: str
-    goal: Goal
+    goal: StorageGoal
     start: float
     end: float
 
@@ -145,7 +147,7 @@ def runs(trace: str) -> Iterator[Run]:
     last = moments[-1].t + AFTERWARDS
     settled = moments[actions[0] - 1].t
     config, deployment = _state(moments[: actions[0]])
-    goal = Goal(
+    goal = StorageGoal(
         spec={
             "managementState": "Managed",
             "replicas": config["spec"]["replicas"],
@@ -163,7 +165,7 @@ def runs(trace: str) -> Iterator[Run]:
         patch = re.fullmatch(r"patch Config (\{.*\})", action)
         if patch:
             spec = _wish(json.loads(patch[1])["spec"])
-            goal = Goal(
+            goal = StorageGoal(
                 spec=spec, min_generation=config["metadata"]["generation"] + 1, backend=_backend(spec), probe="skip"
             )
             yield Run(trace, action, goal, moments[index].t, end)
@@ -191,7 +193,7 @@ def _state(moments: list[Moment]) -> tuple[dict[str, Any], dict[str, Any] | None
     return config_object(config), deployment_object(deployment)
 
 
-def states(run: Run) -> Iterator[Snapshot]:
+def states(run: Run) -> Iterator[StorageSnapshot]:
     """What an observer sees during a run: every recorded change, and a look every TICK in between."""
     moments = load(run.trace)
     known = [moment for moment in moments if moment.t <= run.start]
@@ -200,12 +202,12 @@ def states(run: Run) -> Iterator[Snapshot]:
     ]
     config, deployment = _state(known)
     now = run.start
-    yield Snapshot(at=now, config=config, deployment=deployment)
+    yield StorageSnapshot(at=now, config=config, deployment=deployment)
     for moment in [*coming, None]:
         until = moment.t if moment is not None else run.end
         while now + TICK < until:
             now = round(now + TICK, 3)
-            yield Snapshot(at=now, config=config, deployment=deployment)
+            yield StorageSnapshot(at=now, config=config, deployment=deployment)
         if moment is None:
             return
         now = moment.t
@@ -213,7 +215,7 @@ def states(run: Run) -> Iterator[Snapshot]:
             config = config_object(moment.line)
         else:
             deployment = deployment_object(moment.line)
-        yield Snapshot(at=now, config=config, deployment=deployment)
+        yield StorageSnapshot(at=now, config=config, deployment=deployment)
 
 
 @dataclass(frozen=True)
@@ -289,7 +291,7 @@ def _error(run: Run, config: Mapping[str, Any]) -> str:
     return ""
 
 
-def _reached(goal: Goal, config: Mapping[str, Any], deployment: Mapping[str, Any] | None) -> bool:
+def _reached(goal: StorageGoal, config: Mapping[str, Any], deployment: Mapping[str, Any] | None) -> bool:
     spec, conditions = config["spec"], _conditions(config)
     if not _holds(goal.spec, spec):
         return False

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a part wants to read, what it found, and what it wants to write, as values. Pure.
+
+Reading and writing happen in ``reconcile`` only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar, Union
+
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import object_path
+
+JSON = Mapping[str, Any]
+
+# -- reading -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Ref:
+    """One thing to read: an object or, with ``collection``, all objects that the selectors choose.
+
+    required: a 403 ends the run; otherwise the check that needs it is skipped with a warning.
+    keep: reduces each object of a large collection to what decisions need.
+    """
+
+    label: str
+    path: str
+    collection: bool = False
+    required: bool = False
+    field_selector: str = ""
+    label_selector: str = ""
+    keep: Callable[[JSON], JSON] | None = None
+
+
+@dataclass(frozen=True)
+class Denied:
+    """Stands in for an object that we are not allowed to read. message: the API server's refusal."""
+
+    message: str
+
+
+Reading = Union[JSON, tuple[JSON, ...], Denied, None]
+"""An object, a collection's items, a refusal, or None for an object that does not exist."""
+
+Readings = Mapping[str, Reading]
+"""What has been read so far, by label."""
+
+
+def with_answers(refs: Mapping[str, Ref], seen: Readings, answers: Mapping[str, JSON]) -> dict[str, Reading]:
+    """The readings with the API server's answers to our writes in their place.
+
+    refs: what each label stands for. answers: by the object's path; empty for a delete, which may not be complete yet.
+    """
+    objects = {path: answer for path, answer in answers.items() if answer}
+    result = dict(seen)
+    for label, ref in refs.items():
+        before = seen[label]
+        keep = ref.keep or (lambda item: item)
+        if not ref.collection:
+            if ref.path in objects:
+                result[label] = keep(objects[ref.path])
+        elif isinstance(before, tuple):
+            items = {object_path(ref.path, item): item for item in before}
+            ours = {path: keep(item) for path, item in objects.items() if object_path(ref.path, item) == path}
+            result[label] = tuple({**items, **ours}.values())
+    return result
+
+
+def named(items: Reading, name: str) -> JSON | None:
+    """The object of that name in a collection that was read."""
+    if isinstance(items, tuple):
+        for item in items:
+            if item.get("metadata", {}).get("name") == name:
+                return item
+    return None
+
+
+# -- planning ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Write:
+    """One request that changes something. before, after: owned fields only, secrets as fingerprints.
+
+    path: of the object, or of its collection for ``verb`` "create".
+    """
+
+    verb: str
+    path: str
+    body: JSON
+    kind: str
+    name: str
+    before: JSON
+    after: JSON
+
+    @property
+    def object_path(self) -> str:
+        """Path of the object that is created, patched or deleted."""
+        return f"{self.path}/{self.body['metadata']['name']}" if self.verb == "create" else self.path
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What one check of a plan came to: reasons to refuse, remarks, and the writes it calls for."""
+
+    refusals: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    writes: tuple[Write, ...] = ()
+
+    def __add__(self, other: Findings) -> Findings:
+        return Findings(self.refusals + other.refusals, self.warnings + other.warnings, self.writes + other.writes)
+
+
+G = TypeVar("G")
+
+
+@dataclass(frozen=True)
+class Plan(Generic[G]):
+    """What is to be done.
+
+    refusals: with any of these nothing is written, and ``goal`` may be None.
+    goal: what must be true afterwards. verify: whether there is an effect to prove.
+    checks: requests that are only ever sent as dry runs. values: more for the task's result.
+    independent: each write stands for itself; one that fails does not stop the others.
+    """
+
+    refusals: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    writes: tuple[Write, ...] = ()
+    goal: G | None = None
+    verify: bool = True
+    checks: tuple[Write, ...] = ()
+    values: Mapping[str, Any] = field(default_factory=dict)
+    independent: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a part adds to the task's result once everything else is known. failure: goes before the flow's own."""
+
+    failure: str = ""
+    warnings: tuple[str, ...] = ()
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+def fingerprint(text: str) -> str:
+    """A short, stable mark of a secret: shows whether it changed, not what it is."""
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a task says about a plan and an observation: verification, refusals, failures. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.observe import Observation
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import JSON, Write
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import Done, Failed, sentence
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.resources import conditions, last_words
+
+NOTHING_WRITTEN = "Nothing was written."
+
+
+@dataclass(frozen=True)
+class WriteFailure:
+    """A write that failed although its dry run did not. status: HTTP code, 0 without an answer."""
+
+    what: str
+    status: int
+    text: str
+
+
+def refusal(findings: Sequence[str]) -> str:
+    """All findings of a plan that must not be carried out, as one text."""
+    if len(findings) == 1:
+        return f"{NOTHING_WRITTEN} {findings[0]}"
+    return f"{NOTHING_WRITTEN} " + " ".join(f"({number}) {text}" for number, text in enumerate(findings, 1))
+
+
+def rejection(error: Exception, message: str) -> str:
+    """The API server's refusal of a dry run. message: its own words."""
+    hint = ""
+    if "unknown field" in message:
+        hint = (
+            " The CustomResourceDefinition on this cluster does not have the field: this version of the operator does "
+            "not support it."
+        )
+    return f"{NOTHING_WRITTEN[:-1]}: the API server refused the change in a dry run. {error}{hint}"
+
+
+def interrupted(writes: Sequence[Write], written: Mapping[str, JSON], failure: WriteFailure) -> str:
+    """A write failed, perhaps after others had succeeded. written: the API server's answers, by the object's path."""
+    done = ", ".join(f"{write.kind}/{write.name}" for write in writes if write.object_path in written)
+    before = f"Already written: {done}." if done else "Nothing had been written before."
+    return f"Writing {failure.what} failed: {failure.text} {before} Run the task again: it continues from there."
+
+
+def both_sides(writes: Sequence[Write]) -> dict[str, Any]:
+    """The task's diff: owned fields before and after, by object."""
+    return {
+        "before": {f"{write.kind}/{write.name}": write.before for write in writes},
+        "after": {f"{write.kind}/{write.name}": write.after for write in writes},
+    }
+
+
+def not_verified(why: str) -> dict[str, Any]:
+    """The verification of a task that proved nothing."""
+    return {"verdict": "not verified", "summary": why, "seconds": 0.0, "timeline": []}
+
+
+def verification(observation: Observation[Any, Any], events: Sequence[str] = ()) -> dict[str, Any]:
+    """What was proven, and how, as the task returns it. events: lines that help to explain a timeout."""
+    verdict, main = observation.verdict, observation.part.main_object(observation.snapshot)
+    values: dict[str, Any] = {
+        "verdict": "done" if isinstance(verdict, Done) else "failed",
+        "summary": sentence(verdict),
+        "seconds": round(observation.seconds, 2),
+    }
+    if observation.part.main:
+        values["conditions"] = conditions(main or {})
+        values["observed_generation"] = ((main or {}).get("status") or {}).get("observedGeneration")
+    values.update(observation.part.report(observation.goal, observation.snapshot))
+    values["timeline"] = [{"seconds": seconds, "state": text} for seconds, text in observation.timeline]
+    if isinstance(verdict, Failed):
+        values.update(reason=verdict.reason, quoted=verdict.quoted, remedy=verdict.remedy)
+    elif observation.timed_out:
+        values.update(reason="Timeout", quoted=last_words(main or {}), events=list(events))
+    return values
+
+
+def failure(observation: Observation[Any, Any], events: Sequence[str] = ()) -> str:
+    """Why the task fails, and what to do, as one text."""
+    verdict = observation.verdict
+    begin = (
+        "The change was stored, but it did not take effect"
+        if observation.changed
+        else "Nothing had to be changed, but what was asked for does not work"
+    )
+    if isinstance(verdict, Failed):
+        text = f"{begin}: {verdict.cause}"
+        if verdict.quoted and verdict.quoted not in verdict.cause:
+            text += f" [{verdict.reason}: {verdict.quoted}]" if verdict.reason else f" [{verdict.quoted}]"
+        return f"{text} What to do: {verdict.remedy}"
+    text = f"{begin} within {observation.seconds:.0f} s: {sentence(verdict)}."
+    words = last_words(observation.part.main_object(observation.snapshot) or {})
+    if words:
+        text += f" The operator says: {words}."
+    if events:
+        text += f" Events: {' | '.join(events)}."
+    return text + " What to do: look at what is missing above; if it only needs longer, raise wait_timeout."

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which limits namespaces must have, and what of the cluster that depends on. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Write
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import Snapshot
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import parse_quantity
+
+JSON = Mapping[str, Any]
+
+OWNER_LABEL = "app.kubernetes.io/managed-by"
+OWNER = "alauda.image_registry"
+"""Marks what this collection made: only that is removed by state: absent without a further word."""
+
+QUOTA, RANGE = "ResourceQuota", "LimitRange"
+RESOURCE = {QUOTA: "resourcequotas", RANGE: "limitranges"}
+FEW = 2
+"""Up to so many namespaces are read one by one, which needs no right to list in the whole cluster."""
+NAMED = 10
+"""How many namespaces a message names before it only counts."""
+
+
+@dataclass(frozen=True)
+class LimitsIntent:
+    """What every namespace is to have. hard: keys of the quota. limits: by type of the LimitRange, its max.
+
+    Values are quantities as written by the user; a key that is not named is left as it is.
+    namespaces: as given, None when ``selector`` chooses them. problems: everything wrong with the parameters alone.
+    """
+
+    hard: Mapping[str, str]
+    limits: Mapping[str, Mapping[str, str]]
+    quota_name: str
+    range_name: str
+    present: bool
+    adopt: bool
+    allow_below_usage: bool
+    namespaces: tuple[str, ...] | None = None
+    selector: str = ""
+    problems: tuple[str, ...] = ()
+
+    def object_name(self, kind: str) -> str:
+        """Name of our ResourceQuota or LimitRange."""
+        return self.quota_name if kind == QUOTA else self.range_name
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of objects that matter: those with limits to set, or both when they are to be removed."""
+        wanted = {QUOTA: self.hard, RANGE: self.limits}
+        return tuple(kind for kind, values in wanted.items() if values or not self.present)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one object of one namespace needs. action: created, updated, deleted, unchanged, absent or kept."""
+
+    namespace: str
+    kind: str
+    action: str
+    write: Write | None = None
+    finding: str = ""
+    warning: str = ""
+
+
+@dataclass(frozen=True)
+class LimitsGoal:
+    """What must be true. namespaces: all that were selected. failed: those with an object that could not be written."""
+
+    intent: LimitsIntent
+    namespaces: tuple[str, ...]
+    steps: tuple[Step, ...]
+    failed: frozenset[str] = frozenset()
+
+    @property
+    def checked(self) -> list[str]:
+        """The namespaces whose limits can be proven."""
+        return [name for name in self.namespaces if name not in self.failed]
+
+
+@dataclass(frozen=True)
+class LimitsSnapshot(Snapshot):
+    """What the cluster showed at one moment: our objects by kind and namespace, reduced to what decisions need."""
+
+    live: Mapping[str, Mapping[str, JSON]] = field(default_factory=dict)
+
+    def of(self, namespace: str) -> tuple[JSON | None, JSON | None]:
+        """The namespace's ResourceQuota and LimitRange."""
+        return self.live.get(QUOTA, {}).get(namespace), self.live.get(RANGE, {}).get(namespace)
+
+
+def collections(intent: LimitsIntent, namespaces: tuple[str, ...]) -> list[tuple[str, str, str]]:
+    """(kind, namespace, path) of what to read and follow: in each of a few namespaces, or ("") in the whole cluster."""
+    few = len(namespaces) <= FEW
+    return [
+        (kind, namespace, namespaced(namespace, RESOURCE[kind]) if namespace else f"/api/v1/{RESOURCE[kind]}")
+        for kind in intent.kinds
+        for namespace in (namespaces if few else ("",))
+    ]
+
+
+def reduced(item: JSON) -> JSON:
+    """An object without managedFields and annotations, which are most of a small one."""
+    keep = ("namespace", "name", "resourceVersion", "deletionTimestamp", "labels")
+    return {
+        "metadata": {key: item["metadata"][key] for key in keep if key in item["metadata"]},
+        "spec": item.get("spec") or {},
+        "status": item.get("status") or {},
+    }
+
+
+def equal(wanted: str, live: object) -> bool:
+    """Whether two quantities are the same amount; what is absent or unreadable equals nothing."""
+    if live is None:
+        return False
+    try:
+        return amount(wanted) == amount(str(live))
+    except ValueError:
+        return False
+
+
+@lru_cache(maxsize=4096)
+def amount(text: str) -> Decimal:
+    """parse_quantity, remembered: a thousand namespaces hold the same few texts."""
+    return parse_quantity(text)
+
+
+def some(lines: list[str]) -> str:
+    """The first few lines as one text, and how many more there are."""
+    more = len(lines) - NAMED
+    return " ".join(lines[:NAMED]) + (f" … and {more} more." if more > 0 else "")

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Decides whether the namespaces have their limits, and the quota controller has taken note of them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Outcome, Plan, Write
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import Done, Failed, Verdict, Waiting
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.goal import (
+    JSON,
+    QUOTA,
+    RANGE,
+    LimitsGoal,
+    LimitsIntent,
+    LimitsSnapshot,
+    equal,
+    some,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.plan import merged, removable
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import part
+
+
+def judge(goal: LimitsGoal, snapshot: LimitsSnapshot) -> Verdict:
+    """Done when every namespace has its limits; objects that were deleted must be gone.
+
+    As long as something holds a deleted object (a finalizer), it limits.
+    """
+    behind = shortfalls(goal, snapshot)
+    name = next(iter(behind), "")
+    if behind:
+        return Waiting(f"{_reached(goal, len(behind))}; {name}: {behind[name]}")
+    if goal.failed:
+        return Failed(
+            "WriteFailed",
+            f"failed in: {some(sorted(goal.failed))}",
+            f"{_reached(goal, 0)}, the others could not be written.",
+            "Mend what the namespaces' reasons name, then run the task again.",
+        )
+    kept = sum(step.action == "kept" for step in goal.steps)
+    stay = f"; {kept} objects that were not made by this collection stay" if kept else ""
+    return Done(_reached(goal, 0) + stay)
+
+
+def shortfalls(goal: LimitsGoal, snapshot: LimitsSnapshot) -> dict[str, str]:
+    """Why, by namespace, the limits are not in force."""
+    return {name: why for name in goal.checked if (why := shortfall(goal.intent, *snapshot.of(name)))}
+
+
+def _reached(goal: LimitsGoal, behind: int) -> str:
+    done = len(goal.checked) - behind
+    state = "hold the limits" if goal.intent.present else "are without the limits"
+    return f"{done} of {len(goal.namespaces)} namespaces {state}"
+
+
+def shortfall(want: LimitsIntent, quota: JSON | None, limit_range: JSON | None) -> str:
+    """Why the server does not hold the wish (yet), as a short phrase; empty when it does.
+
+    The quota controller has taken note when status.hard carries the values.
+    """
+    if not want.present:
+        for kind, live in ((QUOTA, quota), (RANGE, limit_range)):
+            if live is not None and part(live, "metadata").get("deletionTimestamp"):
+                return f"the {kind} is being deleted"
+            if live is not None and removable(want, live):
+                return f"the {kind} is still there"
+        return ""
+    if want.hard:
+        if quota is None:
+            return "the ResourceQuota is not there"
+        for where in ("spec", "status"):
+            hard = part(quota, where, "hard")
+            behind = [key for key, value in want.hard.items() if not equal(value, hard.get(key))]
+            if behind:
+                return f"{where}.hard does not hold {', '.join(behind)}"
+    if want.limits:
+        if limit_range is None:
+            return "the LimitRange is not there"
+        entries = [dict(entry) for entry in part(limit_range, "spec").get("limits") or ()]
+        if merged(entries, want.limits)[1]:
+            return "the LimitRange does not hold the limits"
+    return ""
+
+
+def uncounted(want: LimitsIntent, quota: JSON | None) -> list[str]:
+    """Keys of the quota that no controller counts: in status.hard, but not in status.used (operator fact 6)."""
+    hard, used = part(quota, "status", "hard"), part(quota, "status", "used")
+    return [key for key in want.hard if key in hard and key not in used]
+
+
+def uncounted_everywhere(goal: LimitsGoal, snapshot: LimitsSnapshot) -> dict[str, int]:
+    """In how many namespaces each key of the quota is counted by no controller."""
+    counts: dict[str, int] = {}
+    for name in goal.checked:
+        for key in uncounted(goal.intent, snapshot.of(name)[0]):
+            counts[key] = counts.get(key, 0) + 1
+    return counts
+
+
+def outcome(
+    plan: Plan[LimitsGoal],
+    sent: tuple[Write, ...],
+    failures: Mapping[str, str],
+    observed: tuple[LimitsGoal, LimitsSnapshot] | None,
+) -> Outcome:
+    """What became of each namespace, and which keys nobody counts."""
+    goal = plan.goal
+    if goal is None:
+        return Outcome()
+    failed = [
+        f"{step.namespace}: {failures[step.write.object_path]}"
+        for step in goal.steps
+        if step.write is not None and step.write.object_path in failures
+    ]
+    failure = (
+        f"{len(failed)} of {len(goal.steps)} objects failed; all others are done. {some(failed)}" if failed else ""
+    )
+    warnings = []
+    for key, count in sorted(uncounted_everywhere(*observed).items()) if observed else ():
+        warnings.append(
+            f"ResourceQuota key {key}: no controller of this cluster counts it (it is in status.hard but not in "
+            f"status.used, in {count} of {len(goal.namespaces)} namespaces), so the limit has no effect."
+        )
+    return Outcome(failure, tuple(warnings), {"namespaces": _by_namespace(goal, sent, failures)})
+
+
+def _by_namespace(goal: LimitsGoal, sent: tuple[Write, ...], failures: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """One entry for each namespace: the strongest of what its objects met."""
+    order = ("failed", "deleted", "created", "updated", "kept", "absent", "unchanged")
+    changed = {write.object_path for write in sent}
+    entries: dict[str, dict[str, str]] = {name: {"status": "unchanged"} for name in goal.namespaces}
+    for step in goal.steps:
+        entry, action = entries[step.namespace], step.action
+        path = step.write.object_path if step.write is not None else ""
+        if path in failures:
+            action, entry["reason"] = "failed", failures[path]
+        elif path and path not in changed:
+            action = "unchanged"  # somebody else had done it before us
+        if order.index(action) < order.index(entry["status"]):
+            entry["status"] = action
+    return entries

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Decides whether the managed pull secrets are as asked for, in Config and in every namespace that is checked. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
+    UNSEEN,
+    Done,
+    History,
+    Signs,
+    State,
+    Verdict,
+    Waiting,
+    changed_back,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import diff, names
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets.goal import (
+    FIELD,
+    JSON,
+    PullSecretsGoal,
+    PullSecretsSnapshot,
+    binding_name,
+    secret_label,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import number, part
+
+SPEC_CHANGED_SECONDS = 3.0
+"""How long a field must differ again before it counts as changed back."""
+
+
+def judge(goal: PullSecretsGoal, snapshot: PullSecretsSnapshot, history: History) -> tuple[Verdict, History]:
+    """Done when the stored spec is the asked one, the operator has looked at it, and every named namespace has it."""
+    signs = Signs(history, snapshot.at)
+    config = snapshot.config if isinstance(snapshot.config, Mapping) else None
+    if config is None:
+        return Waiting("Config/cluster is not there"), history
+    generation, observed = number(config, "metadata", "generation"), number(config, "status", "observedGeneration")
+    if generation < goal.min_generation:
+        return Waiting(f"Config is read from before the change (generation {generation})"), history
+    fields = ", ".join(_differing(goal, part(config, "spec")))
+    if fields:
+        if signs.lasted(f"spec:{fields}") >= SPEC_CHANGED_SECONDS:
+            return changed_back("Config", "configs", fields), signs.history()
+        return Waiting(f"spec differs in {fields}"), signs.history()
+    if observed < generation:
+        return Waiting(
+            f"the operator has not looked at generation {generation} yet (last: {observed})"
+        ), signs.history()
+    settled = "Config holds the pull secret settings, and the operator has looked at them"
+    unset = not part(config, "spec", FIELD).get("managementState")
+    warnings = (_NOT_SET,) if unset else ()
+    if not goal.checks:
+        return Done(settled, warnings), signs.history()
+    if UNSEEN in (snapshot.namespaces, snapshot.bindings) or (goal.selector and snapshot.selected is UNSEEN):
+        return Waiting(f"{settled}; looking at namespaces"), signs.history()
+    if UNSEEN in (snapshot.secrets, snapshot.accounts):
+        return Waiting(f"{settled}; looking at Secrets and ServiceAccounts"), signs.history()
+    chosen = checked_namespaces(goal, snapshot)
+    found = gaps(goal, part(config, "spec"), snapshot)
+    if found:
+        first = "; ".join(f"{gap.namespace}{f'/{gap.account}' if gap.account else ''}: {gap.what}" for gap in found[:5])
+        more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+        return Waiting(f"{settled}; {len(found)} gaps in {len(chosen)} namespaces: {first}{more}"), signs.history()
+    return Done(f"{settled}; {len(chosen)} namespaces are as they should be", warnings), signs.history()
+
+
+_NOT_SET = (
+    "spec.imagePullSecret.managementState is not set, so nothing says that the platform manages pull secrets by these "
+    "settings. Set management_state: Managed."
+)
+
+
+def _differing(goal: PullSecretsGoal, spec: JSON) -> list[str]:
+    """Names of the fields that do not hold what the goal says about them."""
+    settings = part(spec, FIELD)
+    wrong = {f"{FIELD}.{field} (without {item})" for field, item in goal.has if item not in (settings.get(field) or ())}
+    wrong |= {f"{FIELD}.{field} (with {item})" for field, item in goal.lacks if item in (settings.get(field) or ())}
+    return [*names(diff(goal.spec, spec)), *sorted(wrong)]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Something a namespace lacks, or has although it should not. account: the ServiceAccount, if it is about one."""
+
+    namespace: str
+    account: str
+    what: str
+
+
+def checked_namespaces(goal: PullSecretsGoal, snapshot: PullSecretsSnapshot) -> list[str]:
+    """The namespaces to check: those named, and those the API server found by the selector."""
+    found = {str(part(item, "metadata").get("name")) for item in _items(snapshot.selected)}
+    return [*goal.namespaces, *sorted(found - set(goal.namespaces))]
+
+
+def gaps(goal: PullSecretsGoal, spec: JSON, snapshot: PullSecretsSnapshot) -> list[Gap]:
+    """What is not as it should be in the checked namespaces (newer pages, Managed pull secrets)."""
+    settings = part(spec, FIELD)
+    existing = {part(item, "metadata").get("name") for item in _items(snapshot.namespaces)}
+    bound = {part(item, "metadata").get("namespace") for item in _items(snapshot.bindings)}
+    made: dict[str, set[str]] = {}
+    for item in _items(snapshot.secrets):
+        meta = part(item, "metadata")
+        made.setdefault(str(meta.get("namespace")), set()).add(str(meta.get("name")))
+    listed: dict[tuple[str, str], set[str]] = {}
+    for item in _items(snapshot.accounts):
+        meta = part(item, "metadata")
+        names_of = {str(entry.get("name")) for entry in item.get("imagePullSecrets") or ()}
+        listed[str(meta.get("namespace")), str(meta.get("name"))] = names_of
+    found = []
+    for namespace in checked_namespaces(goal, snapshot):
+        if namespace not in existing:
+            found.append(Gap(namespace, "", "the namespace does not exist"))
+            continue
+        secrets = made.get(namespace, set())
+        if not _served(goal, settings, namespace):
+            if namespace in bound:
+                found.append(Gap(namespace, "", f"still has the RoleBinding {binding_name(goal.platform)}"))
+            if secrets:
+                found.append(Gap(namespace, "", f"still has the managed Secret {', '.join(sorted(secrets))}"))
+            continue
+        if namespace not in bound:
+            found.append(Gap(namespace, "", f"no RoleBinding {binding_name(goal.platform)}"))
+        if not secrets:
+            found.append(Gap(namespace, "", f"no Secret labelled {secret_label(goal.platform)}=true"))
+        for account in goal.accounts:
+            if (namespace, account) not in listed:
+                found.append(Gap(namespace, account, "the ServiceAccount does not exist"))
+            elif not listed[namespace, account] & secrets:
+                found.append(Gap(namespace, account, "imagePullSecrets lists no managed Secret"))
+    return found
+
+
+def _items(seen: State) -> tuple[JSON, ...]:
+    return seen if isinstance(seen, tuple) else ()
+
+
+def _served(goal: PullSecretsGoal, settings: JSON, namespace: str) -> bool:
+    """Whether the controller gives this namespace pull secrets."""
+    if settings.get("managementState", "Managed") != "Managed" or namespace in (
+        settings.get("ignoredNamespaces") or ()
+    ):
+        return False
+    system = namespace.startswith("kube-") or namespace == goal.platform.namespace
+    return not (settings.get("ignoreSystemNamespaces") and system)

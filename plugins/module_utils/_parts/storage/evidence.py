@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What no watch shows about the registry's storage: the registry's own answers, its log, the StorageClass, events."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from functools import partial
+from urllib.parse import quote
+
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import Seen
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
+    ApiError,
+    Client,
+    ClientError,
+    Reply,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import (
+    JSON,
+    StorageGoal,
+    StorageSnapshot,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import number, own, staying
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import LogFinding, classify
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.probe import (
+    Answer,
+    Probe,
+    parse_interval,
+    read_probe,
+    read_upload,
+    upload_place,
+)
+
+PROBE_TIMEOUT = 10.0
+"""Seconds for one answer of the registry."""
+LOG_LINES = 200
+PROBE_PATH = "/v2/alauda-image-registry-probe/absent/tags/list"
+UPLOAD_REPOSITORY = "/v2/alauda-image-registry-probe/upload"
+UPLOAD_DIGEST = f"sha256:{hashlib.sha256(b'{}').hexdigest()}"
+"""Of what is uploaded: the empty JSON object, which many images refer to anyway."""
+
+
+def probes(client: Client, platform: Platform, goal: StorageGoal, snapshot: StorageSnapshot) -> tuple[Probe, ...]:
+    """Ask every running Pod; the Service where the Pods are not known. On request also have each take an upload."""
+    deployment = snapshot.deployment if isinstance(snapshot.deployment, Mapping) else {}
+    scheme = "https" if _has_env(deployment, platform.container, "REGISTRY_HTTP_TLS_CERTIFICATE") else "http"
+    interval = parse_interval(deployment)
+
+    def send(resource: str, name: str, verb: str, path: str, body: JSON | None = None) -> Reply:
+        base = namespaced(platform.namespace, resource, f"{scheme}:{name}:{platform.port}")
+        blob = None if body is None else "application/octet-stream"
+        try:
+            return client.raw(
+                verb, f"{base}/proxy{path}", body, content_type=blob, retry=False, read_timeout=PROBE_TIMEOUT
+            )
+        except ClientError as error:
+            return Reply(0, {}, str(error).encode())
+
+    def ask(resource: str, name: str) -> Reply:
+        """tags/list tells about the storage at once and names the cause; with a login wanted it is as good as /v2/."""
+        return send(resource, name, "GET", PROBE_PATH)
+
+    def written(probe: Probe, resource: str, name: str) -> Probe:
+        """What came of an upload where one is wanted and the probe has nothing against it; else the probe."""
+        if goal.probe != "write" or probe.answer not in (Answer.SERVES, Answer.TOO_EARLY):
+            return probe
+        return _upload(partial(send, resource, name), probe)
+
+    def read(via: str, reply: Reply, pods: Sequence[JSON]) -> Probe:
+        """pods: those that may have answered, as far as they are known; the youngest container counts."""
+        ages = [_container_age(pod, platform.container, reply.headers.get("date")) for pod in pods]
+        known = [age for age in ages if age is not None]
+        age = min(known) if known and len(known) == len(ages) else None
+        return read_probe(PROBE_PATH, reply.status, reply.headers, reply.body, via, age, interval, time.monotonic())
+
+    def of_pod(pod: JSON) -> Probe:
+        name = pod["metadata"]["name"]
+        return written(read(f"pod/{name}", ask("pods", name), (pod,)), "pods", name)
+
+    pods: Sequence[JSON] = staying(snapshot.pods) if isinstance(snapshot.pods, tuple) else ()
+    if not pods and number(deployment, "spec", "replicas") > 1:
+        pods = _pods(client, platform, deployment)  # behind the Service one good Pod would answer for a broken one
+    if pods:
+        return tuple(map(of_pod, pods))
+    via, reply = f"service/{platform.service}", ask("services", platform.service)
+    probe = read(via, reply, ())
+    if probe.answer is Answer.TOO_EARLY and probe.status in (401, 403):
+        # Who wants a login has looked at the storage before, once it has been running for a while.
+        probe = read(via, reply, _pods(client, platform, deployment))
+    return (written(probe, "services", platform.service),)
+
+
+def _upload(send: Callable[..., Reply], probe: Probe) -> Probe:
+    """Push a blob of two bytes and take it out of its repository: the probe, or what speaks against writing.
+
+    An upload that is begun and cancelled would leave a new file behind each time; this blob is the same each time.
+    """
+
+    def step(what: str, verb: str, path: str, body: JSON | None = None) -> tuple[Probe, Reply]:
+        reply: Reply = send(verb, path, body)
+        return read_upload(what, reply.status, reply.headers, reply.body, probe.via, time.monotonic()), reply
+
+    said, reply = step("beginning an upload", "POST", f"{UPLOAD_REPOSITORY}/blobs/uploads/")
+    if said.answer is not Answer.SERVES:
+        return said
+    place = upload_place(f"{UPLOAD_REPOSITORY}/blobs/uploads/", reply.headers)
+    if not place:
+        return replace(said, answer=Answer.REFUSED, detail="beginning an upload: the answer names no place for it")
+    said, _reply = step("uploading", "PUT", f"{place}{'&' if '?' in place else '?'}digest={UPLOAD_DIGEST}", {})
+    if said.answer is not Answer.SERVES:
+        return said
+    said, _reply = step("removing the upload", "DELETE", f"{UPLOAD_REPOSITORY}/blobs/{UPLOAD_DIGEST}")
+    # A registry may be set up to delete nothing; it has taken the upload all the same.
+    written = said.answer in (Answer.SERVES, Answer.REFUSED)
+    return replace(probe, answer=Answer.SERVES, detail="") if written else said
+
+
+def _pods(client: Client, platform: Platform, deployment: JSON) -> tuple[JSON, ...]:
+    """The Deployment's Pods, read once; none when that is not allowed."""
+    path = namespaced(platform.namespace, "pods")
+    try:
+        pods, _version = client.list(path, label_selector=selector(deployment))
+    except (ApiError, ClientError):
+        return ()
+    return own(tuple(staying(tuple(pods))), deployment)
+
+
+def _container_age(pod: JSON, container: str, date: str | None) -> float | None:
+    """Seconds the container has been running, by the cluster's clock where the answer carries it."""
+    for status in (pod.get("status") or {}).get("containerStatuses") or []:
+        if status.get("name") == container:
+            started = ((status.get("state") or {}).get("running") or {}).get("startedAt")
+            if not started:
+                return None
+            begin = datetime.fromisoformat(started.replace("Z", "+00:00"))
+            try:
+                now = parsedate_to_datetime(date) if date else datetime.now(begin.tzinfo)
+            except ValueError:
+                now = datetime.now(begin.tzinfo)
+            return (now - begin).total_seconds()
+    return None
+
+
+def _has_env(deployment: JSON, container: str, name: str) -> bool:
+    template = ((deployment.get("spec") or {}).get("template") or {}).get("spec") or {}
+    for item in template.get("containers") or []:
+        if item.get("name") == container:
+            return any(entry.get("name") == name for entry in item.get("env") or [])
+    return False
+
+
+def log(client: Client, platform: Platform, goal: StorageGoal, snapshot: StorageSnapshot) -> tuple[LogFinding, ...]:
+    """Classified log lines of the Pods that run now, current container and, after a crash, the one before."""
+    if not isinstance(snapshot.pods, tuple):
+        return ()
+    findings: list[LogFinding] = []
+    for pod in staying(snapshot.pods):
+        name = pod["metadata"]["name"]
+        base = f"{namespaced(platform.namespace, 'pods', name)}/log?container={goal.container}&tailLines={LOG_LINES}"
+        restarted = any(
+            int(status.get("restartCount") or 0) > 0
+            for status in (pod.get("status") or {}).get("containerStatuses") or []
+        )
+        for path in [f"{base}&previous=true", base] if restarted else [base]:
+            try:
+                reply = client.raw("GET", path, retry=False, read_timeout=PROBE_TIMEOUT)
+            except ClientError:
+                continue
+            if reply.status == 200:
+                findings += classify(reply.text.splitlines(), name)
+    return tuple(findings)
+
+
+def selector(deployment: JSON) -> str:
+    labels = ((deployment.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
+    return ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
+
+
+def warning_events(client: Client, platform: Platform, claim: str | None) -> list[str]:
+    """Warnings of the namespace about the registry's Pods and its claim, newest last; nothing when not allowed."""
+    try:
+        items, _version = client.list(namespaced(platform.namespace, "events"), field_selector="type=Warning")
+    except (ApiError, ClientError):
+        return []
+    lines = []
+    for item in sorted(items, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or "")):
+        about = item.get("involvedObject") or {}
+        name = str(about.get("name") or "")
+        if name.startswith(platform.deployment) or name == claim:
+            line = f"{about.get('kind')}/{name}: {item.get('reason')}: {item.get('message')}"
+            if line not in lines:
+                lines.append(line)
+    return lines[-5:]
+
+
+def storage_class(client: Client, name: str) -> Seen:
+    """The StorageClass, None when it does not exist, empty when it may not be read."""
+    try:
+        return client.get(f"/apis/storage.k8s.io/v1/storageclasses/{quote(name, safe='')}")
+    except (ApiError, ClientError):
+        return {}

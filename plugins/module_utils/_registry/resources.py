@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How the operator's own resources, Config and ImagePruner, are shown to users. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import redact
+
+JSON = Mapping[str, Any]
+
+
+def public(resource: JSON) -> dict[str, Any]:
+    """The object without secrets (spec.httpSecret, a login in a proxy's URL) and without noise (managedFields)."""
+    spec = {key: value for key, value in (resource.get("spec") or {}).items() if key != "httpSecret"}
+    if isinstance(spec.get("proxy"), Mapping):
+        spec["proxy"] = {key: redact(str(value)) for key, value in spec["proxy"].items()}
+    meta = resource.get("metadata") or {}
+    return {
+        "apiVersion": resource.get("apiVersion"),
+        "kind": resource.get("kind"),
+        "metadata": {key: meta[key] for key in ("name", "generation", "resourceVersion", "uid") if key in meta},
+        "spec": spec,
+        "status": dict(resource.get("status") or {}),
+    }
+
+
+def conditions(resource: JSON) -> dict[str, dict[str, Any]]:
+    """The conditions by type, each with status, reason and message as far as it has them."""
+    return {
+        str(item.get("type")): {key: item[key] for key in ("status", "reason", "message") if key in item}
+        for item in (resource.get("status") or {}).get("conditions") or []
+    }
+
+
+def last_words(resource: JSON) -> str:
+    """What the operator says on the object, for the end of a wait that ran out of time."""
+    words = []
+    for item in (resource.get("status") or {}).get("conditions") or []:
+        if item.get("type") in ("Available", "Progressing", "Degraded"):
+            text = f"{item.get('type')}={item.get('status')}"
+            if item.get("reason"):
+                text += f" {item['reason']}"
+            if item.get("message"):
+                text += f": {item['message']}"
+            words.append(text)
+    return "; ".join(words)
