@@ -259,7 +259,7 @@ def test_a_backend_the_operator_on_this_cluster_does_not_know(lab: Lab) -> None:
     finally:
         lab.client.patch(path, {"spec": {"versions": crd["spec"]["versions"]}})
     assert result["failed"]
-    assert "does not know the field" in result["msg"]
+    assert "does not have the field" in result["msg"]
 
 
 # -- refused by the operator, or broken behind its back ----------------------------------------------------------------
