@@ -19,6 +19,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part i
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
     JSON,
     UNSEEN,
+    Course,
     Done,
     Failed,
     History,
@@ -48,30 +49,22 @@ Progress = Callable[[float, str], None]
 
 @dataclass
 class Observation(Generic[G, S]):
-    """One part being observed, and how that ended.
-
-    changed: whether anything was written. title: put before each line of progress, when several parts are observed.
-    seconds: from the start of the wait. timeline: (seconds, what was true) per change.
-    """
+    """One part being observed. title: put before each line of progress, when several parts are observed."""
 
     part: Part[G, S]
     goal: G
     snapshot: S
-    changed: bool
+    course: Course
     title: str = ""
     history: History = field(default_factory=History)
-    verdict: Verdict = field(default_factory=lambda: Waiting("starting"))
-    seconds: float = 0.0
-    timed_out: bool = False
     ended: bool = False
-    timeline: list[tuple[float, str]] = field(default_factory=list)
     _gathered_at: float = -1e9
     _shown_at: float = -1e9
 
     @property
     def decided(self) -> bool:
         """Whether the last judgement was a conclusion."""
-        return isinstance(self.verdict, (Done, Failed))
+        return isinstance(self.course.verdict, (Done, Failed))
 
     def look(self, client: Client) -> None:
         """Judge the snapshot, with the evidence that the judge asks for."""
@@ -81,18 +74,19 @@ class Observation(Generic[G, S]):
             self.snapshot = self.part.gather(client, self.goal, self.snapshot, verdict.needs)
             self._gathered_at = self.snapshot.at
             verdict, self.history = self.part.judge(self.goal, self.snapshot, self.history)
-        self.verdict = verdict
+        self.course.verdict = verdict
 
     def note(self, seconds: float, progress: Progress | None) -> None:
         """One more entry in the timeline, and a line of progress, if something else is true now."""
-        self.seconds = seconds
-        text = sentence(self.verdict)
-        if self.timeline and self.timeline[-1][1] == text:
+        course = self.course
+        course.seconds = seconds
+        text = sentence(course.verdict)
+        if course.timeline and course.timeline[-1][1] == text:
             return
         if not self.decided and seconds - self._shown_at < self.part.line_seconds:
             return
         self._shown_at = seconds
-        self.timeline.append((round(seconds, 1), text))
+        course.timeline.append((round(seconds, 1), text))
         if progress is not None:
             progress(seconds, f"{self.title}: {text}" if self.title else text)
 
@@ -284,7 +278,7 @@ def observe(
     Where nothing was written, one look at what was just read is enough if it decides.
     """
     for observation in observations:
-        if not observation.changed:
+        if not observation.course.changed:
             started = observation.snapshot.at
             observation.look(client)
             if observation.decided:
@@ -308,7 +302,7 @@ def _follow(
                     feeds.subscribe(observation)
                     observation.snapshot = replace(observation.snapshot, at=now)
                     observation.look(client)
-                    observation.verdict = _unless_blind(observation.verdict, feeds.refusals(observation))
+                    observation.course.verdict = _unless_blind(observation.course.verdict, feeds.refusals(observation))
                     observation.note(time.monotonic() - started, progress)
             elapsed = time.monotonic() - started
             late = elapsed >= timeout
@@ -319,7 +313,7 @@ def _follow(
                 if observation.decided and (feeds.quiet or late):
                     observation.ended = True
                 elif late:
-                    observation.ended = observation.timed_out = True
+                    observation.ended = observation.course.timed_out = True
             if all(observation.ended for observation in observations):
                 return
             feeds.absorb(TICK_SECONDS if late else min(TICK_SECONDS, timeout - elapsed))

@@ -28,6 +28,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan i
     with_answers,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
+    Course,
     Done,
     Failed,
     Verdict,
@@ -218,7 +219,7 @@ class _Run(Generic[G, S]):
         seen = with_answers(self.refs, self.seen, self.written)
         goal = self.part.aim(self.plan.goal, seen, self.failures)
         first = self.part.first(goal, seen, time.monotonic())
-        return Observation(self.part, goal, first, changed=bool(self.written), title=title)
+        return Observation(self.part, goal, first, Course(changed=bool(self.written)), title)
 
     def _main(self) -> JSON:
         before = self.seen.get(self.part.main)
@@ -251,17 +252,21 @@ class _Run(Generic[G, S]):
 
     def _conclude(self, client: Client, observation: Observation[G, S], result: Result) -> None:
         """Put the verdict into the result."""
-        if self.part.confirm and observation.changed and isinstance(observation.verdict, Done):
-            observation.verdict = self._confirmed(client, observation.verdict, result.warnings)
-        last = self.part.main_object(observation.snapshot)
-        if self.part.main and last:
-            result.values[self.part.main] = public(last)
-        events = self.part.events(client, observation.goal) if observation.timed_out else []
-        result.values["verification"] = report.verification(observation, events)
-        if isinstance(observation.verdict, Done):
-            result.warnings += observation.verdict.warnings
+        part, course = self.part, observation.course
+        if part.confirm and course.changed and isinstance(course.verdict, Done):
+            course.verdict = self._confirmed(client, course.verdict, result.warnings)
+        main: JSON | None = None
+        if part.main:
+            main = part.main_object(observation.snapshot) or {}
+            if main:
+                result.values[part.main] = public(main)
+        events = part.events(client, observation.goal) if course.timed_out else []
+        extra = part.report(observation.goal, observation.snapshot)
+        result.values["verification"] = report.verification(course, main, extra, events)
+        if isinstance(course.verdict, Done):
+            result.warnings += course.verdict.warnings
         else:
-            result.failure = report.failure(observation, events)
+            result.failure = report.failure(course, main, events)
 
     def _confirmed(self, client: Client, done: Done, known: Sequence[str]) -> Verdict:
         """What works is still what was asked for: planning once more must find nothing to write. known: warnings."""

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.observe import Observation
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import JSON, Write
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import Done, Failed, sentence
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import Course, Done, Failed, sentence
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.resources import conditions, last_words
 
 NOTHING_WRITTEN = "Nothing was written."
@@ -62,32 +61,38 @@ def not_verified(why: str) -> dict[str, Any]:
     return {"verdict": "not verified", "summary": why, "seconds": 0.0, "timeline": []}
 
 
-def verification(observation: Observation[Any, Any], events: Sequence[str] = ()) -> dict[str, Any]:
-    """What was proven, and how, as the task returns it. events: lines that help to explain a timeout."""
-    verdict, main = observation.verdict, observation.part.main_object(observation.snapshot)
+def verification(
+    course: Course, main: JSON | None, extra: Mapping[str, Any], events: Sequence[str] = ()
+) -> dict[str, Any]:
+    """What was proven, and how, as the task returns it.
+
+    main: the part's main object as last seen, None for a part without one. extra: the part's own report.
+    events: lines that help to explain a timeout.
+    """
+    verdict = course.verdict
     values: dict[str, Any] = {
         "verdict": "done" if isinstance(verdict, Done) else "failed",
         "summary": sentence(verdict),
-        "seconds": round(observation.seconds, 2),
+        "seconds": round(course.seconds, 2),
     }
-    if observation.part.main:
-        values["conditions"] = conditions(main or {})
-        values["observed_generation"] = ((main or {}).get("status") or {}).get("observedGeneration")
-    values.update(observation.part.report(observation.goal, observation.snapshot))
-    values["timeline"] = [{"seconds": seconds, "state": text} for seconds, text in observation.timeline]
+    if main is not None:
+        values["conditions"] = conditions(main)
+        values["observed_generation"] = (main.get("status") or {}).get("observedGeneration")
+    values.update(extra)
+    values["timeline"] = [{"seconds": seconds, "state": text} for seconds, text in course.timeline]
     if isinstance(verdict, Failed):
         values.update(reason=verdict.reason, quoted=verdict.quoted, remedy=verdict.remedy)
-    elif observation.timed_out:
+    elif course.timed_out:
         values.update(reason="Timeout", quoted=last_words(main or {}), events=list(events))
     return values
 
 
-def failure(observation: Observation[Any, Any], events: Sequence[str] = ()) -> str:
-    """Why the task fails, and what to do, as one text."""
-    verdict = observation.verdict
+def failure(course: Course, main: JSON | None, events: Sequence[str] = ()) -> str:
+    """Why the task fails, and what to do, as one text. main, events: as for verification."""
+    verdict = course.verdict
     begin = (
         "The change was stored, but it did not take effect"
-        if observation.changed
+        if course.changed
         else "Nothing had to be changed, but what was asked for does not work"
     )
     if isinstance(verdict, Failed):
@@ -95,8 +100,8 @@ def failure(observation: Observation[Any, Any], events: Sequence[str] = ()) -> s
         if verdict.quoted and verdict.quoted not in verdict.cause:
             text += f" [{verdict.reason}: {verdict.quoted}]" if verdict.reason else f" [{verdict.quoted}]"
         return f"{text} What to do: {verdict.remedy}"
-    text = f"{begin} within {observation.seconds:.0f} s: {sentence(verdict)}."
-    words = last_words(observation.part.main_object(observation.snapshot) or {})
+    text = f"{begin} within {course.seconds:.0f} s: {sentence(verdict)}."
+    words = last_words(main or {})
     if words:
         text += f" The operator says: {words}."
     if events:

@@ -94,6 +94,21 @@ def sentence(verdict: Verdict) -> str:
     return verdict.why if isinstance(verdict, Waiting) else verdict.cause
 
 
+@dataclass
+class Course:
+    """How an observation went.
+
+    changed: whether anything had been written before. seconds: from the start of the wait.
+    timeline: (seconds, what was true) per change.
+    """
+
+    changed: bool
+    verdict: Verdict = field(default_factory=lambda: Waiting("starting"))
+    seconds: float = 0.0
+    timed_out: bool = False
+    timeline: list[tuple[float, str]] = field(default_factory=list)
+
+
 # -- remembered --------------------------------------------------------------------------------------------------------
 
 
