@@ -14,6 +14,9 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     ApiError,
     Client,
     ClientError,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.connection import (
+    connect,
     kubeconfig_secrets,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import PLATFORMS, Platform
@@ -61,7 +64,7 @@ def run(module: Module, work: Work) -> None:
         progress=_progress,
     )
     try:
-        client = Client(params)
+        client = Client(connect(params))
         try:
             result = work(client, PLATFORMS[params["platform"]], params, options)
         finally:

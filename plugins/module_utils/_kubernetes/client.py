@@ -1,37 +1,28 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one place that talks to the API server, and the only file that imports ``kubernetes``.
+"""Requests to the API server: verbs, retries, watches, errors.
 
-The library gives configuration, authentication and the TLS connection pool; requests go straight through that pool to
-paths we know, so there is no API discovery, no cache file and no generated model (those cost ~30 ms of CPU a write).
+Requests go straight through a connection pool to paths we know, so there is no API discovery, no cache file and no
+generated model (those cost ~30 ms of CPU a write). Where the pool and the credentials come from is for
+``connection`` to know.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import random
 import socket
-import ssl
-import sys
-import tempfile
 import threading
 import time
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
 try:
     import urllib3
-    from kubernetes import client as kubernetes_client
-    from kubernetes import config as kubernetes_config
     from urllib3._collections import HTTPHeaderDict  # urllib3 1 has it here only
-
-    IMPORT_ERROR: str | None = None
-except ImportError:  # pragma: no cover - depends on the interpreter Ansible chose
-    IMPORT_ERROR = traceback.format_exc()
+except ImportError:  # pragma: no cover - connection.missing_library() reports it before anything here is used
+    pass
 
 JSON = Mapping[str, Any]
 
@@ -45,25 +36,6 @@ RETRY_WINDOW = 20.0
 MERGE_PATCH = "application/merge-patch+json"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 METADATA_WATCH = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
-
-ENVIRONMENT = {
-    "kubeconfig": "K8S_AUTH_KUBECONFIG",
-    "context": "K8S_AUTH_CONTEXT",
-    "host": "K8S_AUTH_HOST",
-    "api_key": "K8S_AUTH_API_KEY",
-    "username": "K8S_AUTH_USERNAME",
-    "password": "K8S_AUTH_PASSWORD",
-    "validate_certs": "K8S_AUTH_VERIFY_SSL",
-    "ca_cert": "K8S_AUTH_SSL_CA_CERT",
-    "client_cert": "K8S_AUTH_CERT_FILE",
-    "client_key": "K8S_AUTH_KEY_FILE",
-    "proxy": "K8S_AUTH_PROXY",
-    "no_proxy": "K8S_AUTH_NO_PROXY",
-    "persist_config": "K8S_AUTH_PERSIST_CONFIG",
-    "impersonate_user": "K8S_AUTH_IMPERSONATE_USER",
-    "impersonate_groups": "K8S_AUTH_IMPERSONATE_GROUPS",
-}
-"""Option name to environment variable, as kubernetes.core has them."""
 
 
 class ClientError(Exception):
@@ -155,198 +127,17 @@ class Counters:
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
 
-def missing_library() -> str | None:
-    """A sentence that names the interpreter when the kubernetes library cannot be imported, else None."""
-    if IMPORT_ERROR is None:
-        return None
-    return (
-        f"The Python library 'kubernetes' is not importable by {sys.executable} "
-        f"({IMPORT_ERROR.strip().splitlines()[-1]}). "
-        f"Install it there ({sys.executable} -m pip install kubernetes) or point ansible_python_interpreter at a "
-        "Python that has it."
-    )
+@dataclass(frozen=True)
+class Connection:
+    """How to reach one API server, and as whom.
 
-
-def auth_value(params: JSON, option: str, environ: Mapping[str, str]) -> Any:
-    """Value of an authentication option: the task's, else the K8S_AUTH_* variable's, else None."""
-    value = params.get(option)
-    if value is not None:
-        return value
-    variable = ENVIRONMENT.get(option)
-    text = environ.get(variable) if variable else None
-    if text is None or text == "":
-        return None
-    if option in ("validate_certs", "persist_config"):
-        return text.strip().lower() not in ("0", "no", "false", "off", "n", "f")
-    if option == "impersonate_groups":
-        return [group.strip() for group in text.split(",") if group.strip()]
-    return text
-
-
-def _proxy_headers(params: JSON, environ: Mapping[str, str]) -> dict[str, str]:
-    """The option proxy_headers as urllib3 wants it."""
-    given = params.get("proxy_headers") or {}
-    wanted: dict[str, Any] = {}
-    for key in ("proxy_basic_auth", "basic_auth", "user_agent"):
-        value = given.get(key) or environ.get(f"K8S_AUTH_PROXY_HEADERS_{key.upper()}")
-        if value:
-            wanted[key] = value
-    return dict(urllib3.util.make_headers(**wanted)) if wanted else {}
-
-
-def configuration(params: JSON, environ: Mapping[str, str] | None = None) -> tuple[Any, dict[str, str]]:
-    """Connection settings as kubernetes.core finds them, and the headers (impersonation) that every request carries.
-
-    Order: host with credentials given, else kubeconfig/context given, else the Pod's service account, else the default
-    kubeconfig; single options then override what the kubeconfig says.
-
-    Raises ClientError when none of it works.
+    host: URL without a trailing slash. pool: urllib3's pool for it, with the TLS settings loaded.
+    headers: authentication and impersonation for one request; called for each, because credentials are renewed.
     """
-    environ = os.environ if environ is None else environ
-    value = {option: auth_value(params, option, environ) for option in ENVIRONMENT}
-    settings = kubernetes_client.Configuration()
-    kubeconfig, context = value["kubeconfig"], value["context"]
-    persist = bool(value["persist_config"]) if value["persist_config"] is not None else False
-    explicit = value["host"] and (
-        value["api_key"] or (value["username"] and value["password"]) or (value["client_cert"] and value["client_key"])
-    )
-    try:
-        if explicit:
-            pass  # a kubeconfig beside it (from the environment, say) must not lend its credentials
-        elif isinstance(kubeconfig, Mapping):
-            kubernetes_config.load_kube_config_from_dict(
-                dict(kubeconfig), context=context, client_configuration=settings, persist_config=persist
-            )
-        elif kubeconfig:
-            path = os.path.expanduser(str(kubeconfig))
-            if not any(os.path.exists(part) for part in path.split(os.pathsep)):
-                raise ClientError(f"kubeconfig {path} does not exist on the host that runs the task.")
-            kubernetes_config.load_kube_config(
-                path, context=context, client_configuration=settings, persist_config=persist
-            )
-        else:
-            _load_default(settings, context, persist)
-    except ClientError:
-        raise
-    except Exception as error:  # the library raises many kinds for a bad file, among them AttributeError and TypeError
-        source = "the given dictionary" if isinstance(kubeconfig, Mapping) else kubeconfig or "the default kubeconfig"
-        raise ClientError(f"Cannot read the Kubernetes configuration from {source}: {_no_secret(error)}") from None
-    _override(settings, value, params, environ)
-    headers: dict[str, str] = {}
-    if value["impersonate_user"]:
-        headers["Impersonate-User"] = str(value["impersonate_user"])
-    if value["impersonate_groups"]:
-        if not value["impersonate_user"]:
-            raise ClientError(
-                "impersonate_groups needs impersonate_user: the API server refuses groups without a user."
-            )
-        headers["Impersonate-Group"] = ",".join(value["impersonate_groups"])
-    if value["username"] and value["password"]:
-        headers["Authorization"] = str(settings.get_basic_auth_token())
-    return settings, headers
 
-
-def _load_default(settings: Any, context: str | None, persist: bool) -> None:
-    """Service account of the Pod we run in, else the default kubeconfig."""
-    if context is None:
-        try:
-            kubernetes_config.load_incluster_config(client_configuration=settings)
-            return
-        except kubernetes_config.ConfigException:
-            pass
-    try:
-        kubernetes_config.load_kube_config(context=context, client_configuration=settings, persist_config=persist)
-    except kubernetes_config.ConfigException as error:
-        raise ClientError(
-            "No cluster to talk to: no kubeconfig, no host with api_key, no K8S_AUTH_* variable, not inside a Pod "
-            f"({error})."
-        ) from None
-
-
-def _override(settings: Any, value: Mapping[str, Any], params: JSON, environ: Mapping[str, str]) -> None:
-    """Single options win over the kubeconfig."""
-    if value["host"]:
-        settings.host = str(value["host"]).strip().rstrip("/")
-        if not settings.host.lower().startswith(("https://", "http://")):
-            raise ClientError(f"host: {settings.host!r} is not a URL; write it as https://HOST[:PORT].")
-    if value["api_key"]:
-        # A token that was read from a file often brings the file's last line break along.
-        settings.api_key = {"authorization": f"Bearer {str(value['api_key']).strip()}"}
-        settings.refresh_api_key_hook = None
-    for option, attribute in (
-        ("username", "username"),
-        ("password", "password"),
-        ("validate_certs", "verify_ssl"),
-        ("ca_cert", "ssl_ca_cert"),
-        ("client_cert", "cert_file"),
-        ("client_key", "key_file"),
-        ("proxy", "proxy"),
-        ("no_proxy", "no_proxy"),
-    ):
-        if value[option] is not None:
-            given = value[option]
-            if attribute in ("ssl_ca_cert", "cert_file", "key_file"):
-                given = os.path.expanduser(str(given))
-                if not os.path.exists(given):
-                    raise ClientError(f"{option}: the file {given} does not exist on the host that runs the task.")
-            setattr(settings, attribute, given)
-    headers = _proxy_headers(params, environ)
-    if headers:
-        settings.proxy_headers = headers
-
-
-def _no_secret(error: BaseException) -> str:
-    """Text of an exception without what may be a credential: configuration errors can carry whole sections."""
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return text if len(text) <= 300 and "token" not in text.lower() else type(error).__name__
-
-
-_tempdir = threading.Lock()  # the process has one for all threads
-
-
-@contextlib.contextmanager
-def _files_of_our_own() -> Iterator[None]:
-    """Whatever the library writes meanwhile (certificates and keys that a kubeconfig holds inline) is gone afterwards.
-
-    Its own clean-up runs when the interpreter ends, and a worker of ansible-playbook ends without that.
-    """
-    with _tempdir, tempfile.TemporaryDirectory(prefix="alauda-image-registry-") as folder:
-        before = tempfile.tempdir
-        tempfile.tempdir = folder  # kubernetes 24 has no option for it
-        try:
-            yield
-        finally:
-            tempfile.tempdir = before
-            known = getattr(kubernetes_config.kube_config, "_temp_files", {})  # it would hand out files that are gone
-            for content in [content for content, path in known.items() if path.startswith(folder)]:
-                del known[content]
-
-
-def _keep_in_memory(manager: Any) -> None:
-    """Load the files of a pool's TLS settings once, as urllib3 does for each connection, so that they can go away."""
-    pool = manager.connection_pool_kw
-    authorities, data = pool.pop("ca_certs", None), pool.pop("ca_cert_data", None)
-    certificate, key = pool.pop("cert_file", None), pool.pop("key_file", None)
-
-    def context() -> ssl.SSLContext:
-        made: ssl.SSLContext = urllib3.util.ssl_.create_urllib3_context(cert_reqs=pool["cert_reqs"])
-        if authorities or data:
-            made.load_verify_locations(cafile=authorities, cadata=data)
-        elif made.verify_mode != ssl.CERT_NONE:
-            made.load_default_certs()
-        return made
-
-    pool["ssl_context"] = context()
-    if certificate:
-        pool["ssl_context"].load_cert_chain(certificate, key, password=_no_password)
-    proxy = getattr(manager, "proxy_config", None)
-    if proxy is not None and proxy.ssl_context is None:  # an HTTPS proxy is trusted by the same authorities
-        manager.proxy_config = pool["_proxy_config"] = proxy._replace(ssl_context=context())
-
-
-def _no_password() -> str:
-    """OpenSSL would ask for it at the terminal."""
-    raise ValueError("the client key is encrypted, give one without a password")
+    host: str
+    pool: Any
+    headers: Callable[[], Iterable[tuple[str, str]]] = field(repr=False)
 
 
 class Client:
@@ -356,46 +147,22 @@ class Client:
     the server said it did nothing (429, 503 with Retry-After).
     """
 
-    def __init__(self, params: JSON, *, sleep: Callable[[float], None] = time.sleep) -> None:
-        trouble = missing_library()
-        if trouble:
-            raise ClientError(trouble)
-        with _files_of_our_own():
-            self._settings, self._headers = configuration(params)
-            if not self._settings.verify_ssl:
-                # One warning per request would bury the task's own output; the user asked for it with validate_certs.
-                urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-            self._settings.connection_pool_maxsize = 16
-            # The library's hook that renews tokens also puts the kubeconfig's server back into the settings.
-            self._host = str(self._settings.host).rstrip("/")
-            try:
-                self._pool = kubernetes_client.ApiClient(configuration=self._settings).rest_client.pool_manager
-                if self._host.lower().startswith("https://"):
-                    _keep_in_memory(self._pool)
-            except (OSError, ValueError) as error:
-                raise ClientError(f"Cannot set up the connection to {self._host}: {_no_secret(error)}") from None
+    def __init__(self, connection: Connection, *, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._connection = connection
         self._sleep = sleep
         self.counters = Counters()
 
     @property
     def host(self) -> str:
         """URL of the API server, without a trailing slash."""
-        return self._host
+        return self._connection.host
 
     # -- one request -----------------------------------------------------------------------------------------------
 
     def _request_headers(self, extra: Mapping[str, str]) -> Any:
-        """Headers with fresh credentials (the library's hook renews expiring tokens)."""
         headers = HTTPHeaderDict({"Accept": "application/json", "User-Agent": "alauda.image_registry"})
-        for setting in self._settings.auth_settings().values():
-            if setting["in"] == "header" and setting["value"]:
-                headers[setting["key"]] = setting["value"]
-        for name, text in self._headers.items():
-            if name == "Impersonate-Group":
-                for group in text.split(","):
-                    headers.add(name, group)
-            else:
-                headers[name] = text
+        for name, text in self._connection.headers():
+            headers.add(name, text)
         for name, text in extra.items():
             headers[name] = text
         return headers
@@ -405,7 +172,7 @@ class Client:
     ) -> Any:
         started = time.monotonic()
         try:
-            return self._pool.request(
+            return self._connection.pool.request(
                 verb,
                 self.host + path,
                 body=body,
@@ -609,7 +376,7 @@ class Client:
 
     def close(self) -> None:
         """Drop all connections."""
-        self._pool.clear()
+        self._connection.pool.clear()
 
 
 class Watch:
@@ -652,24 +419,3 @@ class Watch:
 
 def _write_query(dry_run: bool) -> str:
     return "?fieldValidation=Strict" + ("&dryRun=All" if dry_run else "")
-
-
-def kubeconfig_secrets(params: JSON) -> Sequence[str]:
-    """Leaf values of a kubeconfig given as a dictionary that must never be printed; any shape is looked through."""
-    kubeconfig = params.get("kubeconfig")
-    users = kubeconfig.get("users") if isinstance(kubeconfig, Mapping) else None
-    found: list[Any] = []
-    for entry in users if isinstance(users, list) else []:
-        user = entry.get("user") if isinstance(entry, Mapping) else None
-        if not isinstance(user, Mapping):
-            continue
-        found += [user.get(key) for key in ("token", "password", "client-key-data", "client-certificate-data")]
-        provider = user.get("auth-provider")
-        settings = provider.get("config") if isinstance(provider, Mapping) else None
-        if isinstance(settings, Mapping):
-            found += [text for key, text in settings.items() if str(key).endswith(("token", "secret"))]
-        plugin = user.get("exec")
-        variables = plugin.get("env") if isinstance(plugin, Mapping) else None
-        for variable in variables if isinstance(variables, list) else []:
-            found.append(variable.get("value") if isinstance(variable, Mapping) else None)
-    return [text for text in found if isinstance(text, str) and text]

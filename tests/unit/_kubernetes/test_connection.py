@@ -14,7 +14,10 @@ import pytest
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
     Client,
     ClientError,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.connection import (
     configuration,
+    connect,
     kubeconfig_secrets,
 )
 
@@ -35,7 +38,7 @@ def test_a_token_read_with_its_line_break_is_a_token(break_: str) -> None:
 )
 def test_a_value_no_header_can_hold_is_named_and_not_shown(given: dict[str, Any]) -> None:
     """http.client's own error quotes the header, token included."""
-    client = Client({**HOST, **given})
+    client = Client(connect({**HOST, **given}))
     with pytest.raises(ClientError) as caught:
         client.raw("GET", "/version")
     assert "header" in str(caught.value)
@@ -99,7 +102,7 @@ def test_the_option_host_stays_in_force_when_the_kubeconfig_renews_its_token() -
     }
     with http.server.HTTPServer(("127.0.0.1", 0), Answer) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        client = Client({"kubeconfig": kubeconfig, "host": f"http://127.0.0.1:{server.server_port}"})
+        client = Client(connect({"kubeconfig": kubeconfig, "host": f"http://127.0.0.1:{server.server_port}"}))
         for path in ("/first", "/second"):
             assert client.raw("GET", path, retry=False).status == 200
         server.shutdown()
@@ -112,7 +115,7 @@ def test_an_https_proxy_is_trusted_by_the_given_authorities(tmp_path: Path) -> N
     authority = tmp_path / "ca.pem"
     authority.write_text(Path(certifi.where()).read_text(encoding="utf-8").partition(end)[0] + end)
     given = {"host": "https://api.example.com", "api_key": "x", "proxy": "https://proxy.example.com"}
-    pool: Any = Client({**given, "ca_cert": str(authority)})._pool
+    pool: Any = connect({**given, "ca_cert": str(authority)}).pool
     for context in (pool.proxy_config.ssl_context, pool.connection_pool_kw["ssl_context"]):
         assert len(context.get_ca_certs()) == 1
     assert pool.connection_pool_kw["_proxy_config"] is pool.proxy_config
