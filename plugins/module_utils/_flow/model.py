@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Union
 
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.log import LogFinding
+
 JSON = Mapping[str, Any]
 
 
@@ -80,15 +82,6 @@ class Probe:
 
 
 @dataclass(frozen=True)
-class LogFinding:
-    """A classified line of the registry's log, already redacted. kind: "auth", "bucket", "full", …"""
-
-    kind: str
-    line: str
-    pod: str
-
-
-@dataclass(frozen=True)
 class Snapshot:
     """What the cluster showed at one moment. at: monotonic seconds."""
 
@@ -140,6 +133,27 @@ class Failed:
     quoted: str
     cause: str
     remedy: str
+
+
+def changed_back(kind: str, resource: str, fields: str) -> Failed:
+    """Somebody has undone our write. resource: the kind's name for kubectl."""
+    return Failed(
+        "SpecChanged",
+        f"{kind}.spec differs again in: {fields}",
+        "Another writer or the operator changed it back after our write.",
+        "Run the task again; if it comes back, find the other writer (GitOps, another playbook) with "
+        f"kubectl get {resource} cluster -o yaml --show-managed-fields.",
+    )
+
+
+def unauthorized(quoted: str, cause: str) -> Failed:
+    """The API server refuses the credentials that it took before."""
+    return Failed(
+        "Unauthorized",
+        quoted,
+        cause,
+        "Renew the credentials and run the task again; it goes on from where it is.",
+    )
 
 
 Verdict = Union[Done, Waiting, Failed]

@@ -24,6 +24,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model 
     Snapshot,
     Verdict,
     Waiting,
+    unauthorized,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
     ApiError,
@@ -31,7 +32,6 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     ClientError,
     Watch,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import unauthorized
 
 POLL_SECONDS = 2.0
 TICK_SECONDS = 0.25

@@ -23,6 +23,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model 
     Snapshot,
     Verdict,
     Waiting,
+    unauthorized,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.observe import (
     Outcome,
@@ -45,7 +46,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     Client,
     ClientError,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import redact, unauthorized
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import redact
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 REPLANS = 40

@@ -18,6 +18,7 @@ from typing import Any
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import ClientError, Connection
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import JSON
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import error_text
 
 try:
     import urllib3
@@ -123,7 +124,7 @@ def configuration(params: JSON, environ: Mapping[str, str] | None = None) -> tup
         raise
     except Exception as error:  # the library raises many kinds for a bad file, among them AttributeError and TypeError
         source = "the given dictionary" if isinstance(kubeconfig, Mapping) else kubeconfig or "the default kubeconfig"
-        raise ClientError(f"Cannot read the Kubernetes configuration from {source}: {_no_secret(error)}") from None
+        raise ClientError(f"Cannot read the Kubernetes configuration from {source}: {error_text(error)}") from None
     _override(settings, value, params, environ)
     headers: list[tuple[str, str]] = []
     if value["impersonate_user"]:
@@ -186,12 +187,6 @@ def _override(settings: Any, value: Mapping[str, Any], params: JSON, environ: Ma
     headers = _proxy_headers(params, environ)
     if headers:
         settings.proxy_headers = headers
-
-
-def _no_secret(error: BaseException) -> str:
-    """Text of an exception without what may be a credential: configuration errors can carry whole sections."""
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return text if len(text) <= 300 and "token" not in text.lower() else type(error).__name__
 
 
 _tempdir = threading.Lock()  # the process has one for all threads
@@ -260,7 +255,7 @@ def connect(params: JSON, environ: Mapping[str, str] | None = None) -> Connectio
             if host.lower().startswith("https://"):
                 _keep_in_memory(pool)
         except (OSError, ValueError) as error:
-            raise ClientError(f"Cannot set up the connection to {host}: {_no_secret(error)}") from None
+            raise ClientError(f"Cannot set up the connection to {host}: {error_text(error)}") from None
 
     def headers() -> Iterator[tuple[str, str]]:
         """With fresh credentials (the library's hook renews expiring tokens)."""

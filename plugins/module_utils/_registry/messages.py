@@ -7,68 +7,9 @@ drivers, request ids and wrapping differ between versions and products. A text n
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import Failed, LogFinding
-
-# -- texts -------------------------------------------------------------------------------------------------------------
-
-_HIDDEN = "[redacted]"
-_SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (
-        re.compile(
-            r"(?i)((?:AWSAccessKeyId|X-Amz-(?:Credential|Signature|Security-Token)|Signature|_state)(?:=|%3D))[^&\s\"'\\]+"
-        ),
-        rf"\g<1>{_HIDDEN}",
-    ),
-    (
-        re.compile(r"(?i)((?:proxy-)?authorization\"?\s*[:=]\s*\"?)(?:(?:basic|bearer)\s+)?[^\"'\n\\]+"),
-        rf"\g<1>{_HIDDEN}",
-    ),
-    (re.compile(r"(?i)\b((?:basic|bearer)\s+)[A-Za-z0-9+/._~-]{12,}=*"), rf"\g<1>{_HIDDEN}"),
-    (re.compile(r"://[^/\s\"']+@"), f"://{_HIDDEN}@"),
-    (
-        re.compile(
-            r"(?i)([\w.-]*(?:passw(?:or)?d|secret_?(?:access)?_?key|access_?key(?:_?id)?|account_?key|api_?key|token)"
-            r"[\"']?\s*(?:=|%3D|\":)\s*)(?:\"[^\"]*\"|'[^']*'|[^\s&,;\"'}]+)"
-        ),
-        rf"\g<1>{_HIDDEN}",
-    ),
-    (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b"), _HIDDEN),
-)
-_CHANGING = (
-    (re.compile(r"(?i)\b(?:request|host) id:? *[^,\s]*"), ""),
-    (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"), "#"),
-    (re.compile(r"\b[0-9a-f]*[0-9][0-9a-f]{7,}\b"), "#"),
-    (re.compile(r"[0-9]+"), "#"),
-    (re.compile(r"[\s,]+"), " "),
-)
-
-
-def redact(text: str) -> str:
-    """The text without credentials: signed URLs, Authorization headers, passwords in URLs, keys and tokens."""
-    for pattern, replacement in _SECRETS:
-        text = pattern.sub(replacement, text)
-    return text
-
-
-def plain(text: str) -> str:
-    """The text on one line, without credentials and without the S3 service's empty or random ids at its end."""
-    text = re.sub(r",? *\b(?:request|host) id:? *[^,\s]*", "", redact(text))
-    return " ".join(text.split()).rstrip(" ,")
-
-
-def normalise(text: str) -> str:
-    """What stays of a text when it is said again about the same trouble: no request ids, digests or numbers."""
-    for pattern, replacement in _CHANGING:
-        text = pattern.sub(replacement, text)
-    return text.strip()
-
-
-# -- meaning -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -462,98 +403,15 @@ def explain_pod(text: str) -> Explanation:
     return _explain(text, (*_POD_RULES, *_STORAGE_RULES, *_OPERATOR_RULES)) or _UNKNOWN
 
 
+def storage_trouble(text: str) -> Explanation | None:
+    """What a text says about the registry's storage, limits or configuration; None when it says nothing known."""
+    return _explain(text, _STORAGE_RULES)
+
+
 def explain_storage(text: str) -> Explanation:
     """What an error of the registry's storage means, as an HTTP answer or the log carries it."""
-    return _explain(text, _STORAGE_RULES) or Explanation(
+    return storage_trouble(text) or Explanation(
         "unknown",
         "The registry's storage answers with an error that this collection does not know.",
         "Check the storage behind the registry; " + _AGAIN + ".",
     )
-
-
-def changed_back(kind: str, resource: str, fields: str) -> Failed:
-    """Somebody has undone our write. resource: the kind's name for kubectl."""
-    return Failed(
-        "SpecChanged",
-        f"{kind}.spec differs again in: {fields}",
-        "Another writer or the operator changed it back after our write.",
-        "Run the task again; if it comes back, find the other writer (GitOps, another playbook) with "
-        f"kubectl get {resource} cluster -o yaml --show-managed-fields.",
-    )
-
-
-def unauthorized(quoted: str, cause: str) -> Failed:
-    """The API server refuses the credentials that it took before."""
-    return Failed(
-        "Unauthorized",
-        quoted,
-        cause,
-        "Renew the credentials and run the task again; it goes on from where it is.",
-    )
-
-
-# -- log ---------------------------------------------------------------------------------------------------------------
-
-_LOGFMT = re.compile(r'(?P<key>[A-Za-z_][\w.]*)=(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>\S*))')
-_ACCESS = re.compile(
-    r'^\S+ \S+ \S+ \[[^\]]+\] "(?P<method>[A-Z]+) (?P<path>/v2/\S*) HTTP/[0-9.]+" (?P<status>[0-9]{3}) '
-)
-_SPEAKING_FIELDS = ("msg", "err.message", "err.detail", "error", "err")
-_QUIET_LEVELS = frozenset({"trace", "debug", "info"})
-_LONGEST_LINE = 600
-
-
-def classify(lines: Iterable[str], pod: str = "") -> list[LogFinding]:
-    """What in a registry's log speaks of broken storage, limits or configuration; a good log gives nothing.
-
-    Each trouble is listed once, without credentials. With a wrong key, a missing bucket or an unknown CA the log names
-    no cause, only 503 answers: those are listed as "health".
-    """
-    findings: dict[tuple[str, str], LogFinding] = {}
-    for line in lines:
-        said = _said(line.strip())
-        if not said:
-            continue
-        found = _explain(said, _STORAGE_RULES)
-        kind = found.kind if found is not None else ("crash" if said.startswith("panic:") else "")
-        if kind:
-            text = plain(said)[:_LONGEST_LINE]
-            findings.setdefault((kind, normalise(text)), LogFinding(kind, text, pod))
-    return list(findings.values())
-
-
-def _said(line: str) -> str:
-    """What a line says for itself, without the parts a client chooses (its address, path and user agent)."""
-    access = _ACCESS.match(line)
-    if access:
-        if access["status"] != "503":
-            return ""
-        return f"{access['method']} answered 503: health check failed"
-    fields = _fields(line)
-    if not fields:
-        return line
-    if fields.get("level", "error").lower() in _QUIET_LEVELS:
-        return ""
-    return ": ".join(dict.fromkeys(fields[name] for name in _SPEAKING_FIELDS if fields.get(name)))
-
-
-def _fields(line: str) -> dict[str, str]:
-    """The fields of a structured line (key=value or JSON); empty for any other line."""
-    if line.startswith("{"):
-        try:
-            decoded = json.loads(line)
-        except ValueError:
-            return {}
-        if isinstance(decoded, dict) and ("msg" in decoded or "level" in decoded):
-            return {str(key): value if isinstance(value, str) else json.dumps(value) for key, value in decoded.items()}
-        return {}
-    if not line.startswith(("time=", "level=")):
-        return {}
-    return {
-        match["key"]: _unquoted(match["quoted"]) if match["quoted"] is not None else match["bare"]
-        for match in _LOGFMT.finditer(line)
-    }
-
-
-def _unquoted(text: str) -> str:
-    return re.sub(r"\\(.)", lambda escape: {"n": "\n", "t": "\t"}.get(escape[1], escape[1]), text)

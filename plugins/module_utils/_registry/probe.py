@@ -15,8 +15,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import JSON, Answer, Probe
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import plain
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import parse_duration
-from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import plain
 
 DEFAULT_INTERVAL = 10.0
 """Seconds between the registry's checks of its storage when the Deployment does not say."""

@@ -11,7 +11,6 @@ from typing import Any
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model import (
     JSON,
     History,
-    LogFinding,
     Need,
     Snapshot,
     Verdict,
@@ -30,8 +29,9 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     ClientError,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import redact
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner import plan as _pruner
-from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import redact
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.log import LogFinding
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 LOG_TIMEOUT = 10.0

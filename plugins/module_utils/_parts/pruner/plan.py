@@ -21,6 +21,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model 
     Snapshot,
     Verdict,
     Waiting,
+    changed_back,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import Plan, Readings, Ref, Write
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import (
@@ -30,18 +31,14 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     owned,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import normalise, plain
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import (
     format_duration,
     parse_duration,
     parse_quantity,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import condition, number, part
-from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import (
-    changed_back,
-    explain,
-    normalise,
-    plain,
-)
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import explain
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 FIELDS = {

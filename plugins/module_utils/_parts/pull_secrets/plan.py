@@ -20,6 +20,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model 
     Unseen,
     Verdict,
     Waiting,
+    changed_back,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import Plan, Readings, Ref, Write
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import (
@@ -29,7 +30,6 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     owned,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import number, part
-from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import changed_back
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 FIELD = "imagePullSecret"

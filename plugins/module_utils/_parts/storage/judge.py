@@ -27,8 +27,11 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model 
     Snapshot,
     Verdict,
     Waiting,
+    changed_back,
+    unauthorized,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import diff, names
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import normalise, plain
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import (
     NOTHING,
     Condition,
@@ -47,13 +50,9 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._registry.fa
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import (
     Explanation,
-    changed_back,
     explain,
     explain_pod,
     explain_storage,
-    normalise,
-    plain,
-    unauthorized,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.probe import parse_interval
 

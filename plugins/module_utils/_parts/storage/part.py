@@ -18,7 +18,6 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model 
     Answer,
     Goal,
     History,
-    LogFinding,
     Need,
     Probe,
     Snapshot,
@@ -43,7 +42,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage import plan as _storage
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.judge import judge
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import number, own, staying
-from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import classify
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.log import LogFinding, classify
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.probe import (
     parse_interval,

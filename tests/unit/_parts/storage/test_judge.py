@@ -18,7 +18,6 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model 
     Failed,
     Goal,
     History,
-    LogFinding,
     Need,
     Probe,
     Snapshot,
@@ -28,6 +27,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model 
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage import judge as _judge
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.judge import judge
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import own
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.log import LogFinding
 
 Object = dict[str, Any]
 
