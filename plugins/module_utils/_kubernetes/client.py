@@ -11,20 +11,19 @@ from __future__ import annotations
 import json
 import random
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import JSON
+
 try:
     import urllib3
     from urllib3._collections import HTTPHeaderDict  # urllib3 1 has it here only
 except ImportError:  # pragma: no cover - connection.missing_library() reports it before anything here is used
     pass
-
-JSON = Mapping[str, Any]
 
 CONNECT_TIMEOUT = 10.0
 """Seconds to open a connection."""
@@ -117,16 +116,6 @@ class Event:
     object: JSON
 
 
-@dataclass
-class Counters:
-    """What the client did, for results and benchmarks. http_seconds: wall time spent waiting for answers."""
-
-    requests: int = 0
-    retries: int = 0
-    http_seconds: float = 0.0
-    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-
-
 @dataclass(frozen=True)
 class Connection:
     """How to reach one API server, and as whom.
@@ -150,7 +139,6 @@ class Client:
     def __init__(self, connection: Connection, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self._connection = connection
         self._sleep = sleep
-        self.counters = Counters()
 
     @property
     def host(self) -> str:
@@ -170,7 +158,6 @@ class Client:
     def _send(
         self, verb: str, path: str, body: bytes | None, extra: Mapping[str, str], stream: bool, read: float
     ) -> Any:
-        started = time.monotonic()
         try:
             return self._connection.pool.request(
                 verb,
@@ -190,10 +177,6 @@ class Client:
                 "A request header cannot hold one of the given values: api_key, the kubeconfig's token, "
                 "impersonate_user or impersonate_groups has a line break or a character outside Latin-1 in it."
             ) from None
-        finally:
-            with self.counters.lock:
-                self.counters.requests += 1
-                self.counters.http_seconds += time.monotonic() - started
 
     def raw(
         self,
@@ -236,8 +219,6 @@ class Client:
                     return Reply(answer.status, headers, answer.data)
                 asked = answer.headers.get("Retry-After", "")
                 wait = max(pause, min(float(asked), deadline - time.monotonic())) if asked.isdigit() else pause
-            with self.counters.lock:
-                self.counters.retries += 1
             self._sleep(max(0.0, wait) * random.uniform(0.8, 1.2))
             pause = min(pause * 2, 3.0)
 

@@ -40,9 +40,6 @@ _NANOSECONDS = {
 _DURATION_PART = re.compile(r"([0-9]*)(?:\.([0-9]*))?([a-z\u00b5\u03bc]+)", re.ASCII)
 _LARGEST_DURATION = 2**63 - 1
 
-STORAGE_BACKENDS = ("emptyDir", "pvc", "s3", "swift", "gcs", "ibmcos", "azure")
-"""The storage fields the product supports (newer vendor pages, Storage)."""
-
 
 class Kind(Enum):
     """What a field holds, where its JSON type alone does not say it."""
