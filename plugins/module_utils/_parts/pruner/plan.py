@@ -24,12 +24,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model 
     changed_back,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import Plan, Readings, Ref, Write
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import (
-    apply,
-    diff,
-    names,
-    owned,
-)
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import apply, names
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import normalise, plain
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import (
@@ -38,6 +33,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     parse_quantity,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import condition, number, part
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.fields import diff, owned
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import explain
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 

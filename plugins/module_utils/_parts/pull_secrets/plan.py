@@ -23,13 +23,9 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model 
     changed_back,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import Plan, Readings, Ref, Write
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import (
-    apply,
-    diff,
-    names,
-    owned,
-)
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import apply, names
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import number, part
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.fields import diff, owned
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 FIELD = "imagePullSecret"

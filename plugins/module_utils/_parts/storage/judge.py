@@ -30,7 +30,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.model 
     changed_back,
     unauthorized,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import diff, names
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import names
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import normalise, plain
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import (
     NOTHING,
@@ -48,6 +48,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._registry.fa
     rollout,
     stale_content,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.fields import diff
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import (
     Explanation,
     explain,
