@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Text without credentials: everything that the cluster said and a user gets to see goes through here."""
+"""Removes credentials from text. Whatever is quoted to a user goes through here first."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
     (
         re.compile(
             r"(?i)([\w.-]*(?:passw(?:or)?d|secret_?(?:access)?_?key|access_?key(?:_?id)?|account_?key|api_?key|token)"
-            r"[\"']?\s*(?:=|%3D|\":)\s*)(?:\"[^\"]*\"|'[^']*'|[^\s&,;\"'}]+)"
+            r"[\"']?\s*(?:=|%3D|[\"']:)\s*)(?:\"[^\"]*\"|'[^']*'|[^\s&,;\"'}]+)"
         ),
         rf"\g<1>{_HIDDEN}",
     ),
@@ -38,26 +38,29 @@ _CHANGING = (
 
 
 def redact(text: str) -> str:
-    """The text without credentials: signed URLs, Authorization headers, passwords in URLs, keys and tokens."""
+    """The text without credentials: signatures in URLs, Authorization headers, passwords in URLs, keys and tokens."""
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
     return text
 
 
 def plain(text: str) -> str:
-    """The text on one line, without credentials and without the S3 service's empty or random ids at its end."""
+    """The text on one line, without credentials and without the request and host ids that S3 services append."""
     text = re.sub(r",? *\b(?:request|host) id:? *[^,\s]*", "", redact(text))
     return " ".join(text.split()).rstrip(" ,")
 
 
 def normalise(text: str) -> str:
-    """What stays of a text when it is said again about the same trouble: no request ids, digests or numbers."""
+    """What two messages about the same trouble have in common: the text without request ids, digests and numbers."""
     for pattern, replacement in _CHANGING:
         text = pattern.sub(replacement, text)
     return text.strip()
 
 
 def error_text(error: BaseException) -> str:
-    """Text of an exception without what may be a credential: configuration errors can carry whole sections."""
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    """The text of an exception, or only its type when the text may contain credentials.
+
+    Errors about a kubeconfig can quote whole sections of it.
+    """
+    text = redact(str(error).splitlines()[0]) if str(error) else type(error).__name__
     return text if len(text) <= 300 and "token" not in text.lower() else type(error).__name__

@@ -7,7 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import normalise, plain, redact
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import (
+    error_text,
+    normalise,
+    plain,
+    redact,
+)
 
 SECRETS = [
     ("https://s3/b?AWSAccessKeyId=AKIDSECRET&Expires=1&Signature=c2lnbmF0dXJl", ["AKIDSECRET", "c2lnbmF0dXJl"]),
@@ -21,6 +26,8 @@ SECRETS = [
     ("secretkey=wJalrXUtnFEMI next", ["wJalrXUtnFEMI"]),
     ('REGISTRY_STORAGE_S3_SECRETKEY="wJalr XUtn" next', ["wJalr", "XUtn"]),
     ("token=abcdef0123&x=1", ["abcdef0123"]),
+    ("{'password': 'hunter two', 'x': 1}", ["hunter", "two"]),
+    ('{"password": "hunter two", "x": 1}', ["hunter", "two"]),
     ("user AKIAIOSFODNN7EXAMPLE is unknown", ["AKIAIOSFODNN7EXAMPLE"]),
 ]
 
@@ -58,3 +65,18 @@ def test_the_same_error_reads_the_same_however_often_it_is_said() -> None:
     assert normalise(one) == normalise(two)
     assert normalise("NoSuchBucket: a") != normalise("AccessDenied: a")
     assert plain(first) == "InvalidAccessKeyId: no status code: 403"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("No such context: here", "No such context: here"),
+        ("first line\nsecond line", "first line"),
+        ("no proxy at http://admin:s3cret@proxy:3128", "no proxy at http://[redacted]@proxy:3128"),
+        ("Expected key token in {'name': 'me'}", "ValueError"),
+        ("x" * 301, "ValueError"),
+        ("", "ValueError"),
+    ],
+)
+def test_an_error_is_quoted_only_when_it_cannot_hold_a_credential(text: str, shown: str) -> None:
+    assert error_text(ValueError(text)) == shown
