@@ -64,7 +64,9 @@ def run(module: Module, work: Work) -> None:
         progress=_progress,
     )
     try:
-        client = Client(connect(params))
+        connection = connect(params)
+        module.no_log_values.update(connection.secrets)
+        client = Client(connection)
         try:
             result = work(client, PLATFORMS[params["platform"]], params, options)
         finally:

@@ -122,11 +122,13 @@ class Connection:
 
     host: URL without a trailing slash. pool: urllib3's pool for it, with the TLS settings loaded.
     headers: authentication and impersonation for one request; called for each, because credentials are renewed.
+    secrets: credentials in use that no output may contain.
     """
 
     host: str
     pool: Any
     headers: Callable[[], Iterable[tuple[str, str]]] = field(repr=False)
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
 
 
 class Client:

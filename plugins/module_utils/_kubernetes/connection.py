@@ -265,7 +265,9 @@ def connect(params: JSON, environ: Mapping[str, str] | None = None) -> Connectio
                 yield setting["key"], setting["value"]
         yield from extra
 
-    return Connection(host, pool, headers)
+    tokens = (str(text).rpartition(" ")[2] for text in settings.api_key.values())
+    secrets = {*kubeconfig_secrets(params), *tokens, str(settings.password or "")}
+    return Connection(host, pool, headers, frozenset(secrets - {""}))
 
 
 def kubeconfig_secrets(params: JSON) -> Sequence[str]:

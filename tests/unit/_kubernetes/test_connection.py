@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import http.server
+import json
 import threading
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,38 @@ def test_every_credential_of_a_kubeconfig_is_masked() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("variables", "secret"),
+    [
+        ({"K8S_AUTH_API_KEY": "never-shown"}, "never-shown"),
+        ({"K8S_AUTH_USERNAME": "me", "K8S_AUTH_PASSWORD": "never-shown"}, "never-shown"),
+    ],
+)
+def test_credentials_from_the_environment_are_masked(variables: dict[str, str], secret: str) -> None:
+    """Ansible knows only those that are given as options."""
+    connection = connect(HOST, variables)
+    assert connection.secrets == {secret}
+    assert secret not in repr(connection)
+
+
+def test_the_token_of_a_kubeconfig_file_is_masked(tmp_path: Path) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(json.dumps(kubeconfig_for("http://127.0.0.1:1", {"token": "never-shown"})))
+    assert connect({"kubeconfig": str(kubeconfig)}, {}).secrets == {"never-shown"}
+
+
+def kubeconfig_for(server: str, user: dict[str, Any]) -> dict[str, Any]:
+    """A kubeconfig with one cluster, one user and one context."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "here",
+        "clusters": [{"name": "here", "cluster": {"server": server}}],
+        "users": [{"name": "me", "user": user}],
+        "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
+    }
+
+
 def test_the_option_host_stays_in_force_when_the_kubeconfig_renews_its_token() -> None:
     """The library's hook that renews a token puts the kubeconfig's own server back into the settings."""
     asked: list[tuple[str, str | None]] = []
@@ -92,14 +125,7 @@ def test_the_option_host_stays_in_force_when_the_kubeconfig_renews_its_token() -
         def log_message(self, format: str, *args: Any) -> None:
             """Nothing on standard error."""
 
-    kubeconfig = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "here",
-        "clusters": [{"name": "here", "cluster": {"server": "http://127.0.0.1:1"}}],
-        "users": [{"name": "me", "user": {"token": "a-token"}}],
-        "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
-    }
+    kubeconfig = kubeconfig_for("http://127.0.0.1:1", {"token": "a-token"})
     with http.server.HTTPServer(("127.0.0.1", 0), Answer) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         client = Client(connect({"kubeconfig": kubeconfig, "host": f"http://127.0.0.1:{server.server_port}"}))
