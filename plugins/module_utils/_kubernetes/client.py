@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Requests to the API server: verbs, retries, watches, errors.
 
-Requests go straight through a connection pool to paths we know, so there is no API discovery, no cache file and no
-generated model (those cost ~30 ms of CPU a write). Where the pool and the credentials come from is for
-``connection`` to know.
+Requests go straight through a connection pool to known paths: no API discovery, no cache files, no generated models
+(those cost about 30 ms of CPU per write). Where the pool and the credentials come from is the business of
+``connection``.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
 try:
     import urllib3
     from urllib3._collections import HTTPHeaderDict  # urllib3 1 has it here only
-except ImportError:  # pragma: no cover - connection.missing_library() reports it before anything here is used
+except ImportError:  # pragma: no cover - connection.connect() reports it before anything here is used
     pass
 
 CONNECT_TIMEOUT = 10.0
-"""Seconds to open a connection."""
+"""Seconds to establish a connection."""
 READ_TIMEOUT = 30.0
-"""Seconds for one answer."""
+"""Seconds to wait for data of one answer."""
 RETRY_WINDOW = 20.0
-"""Seconds during which an answer of 429, 5xx or a broken connection is tried again."""
+"""Seconds during which a request is repeated after 429, 5xx or a broken connection."""
 
 MERGE_PATCH = "application/merge-patch+json"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -38,11 +38,11 @@ METADATA_WATCH = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
 
 class ClientError(Exception):
-    """The request never got an answer: bad configuration, no connection, a broken TLS chain. The text is for people."""
+    """There was no answer: wrong configuration, no connection, an untrusted certificate. Users read the text."""
 
 
 class ApiError(Exception):
-    """The API server (or what stands before it) refused.
+    """The API server, or a proxy in front of it, answered with an error.
 
     status: HTTP code. reason: Kubernetes' reason ("NotFound", "Invalid", …) or "". message: the server's own text.
     """
@@ -71,25 +71,24 @@ class ApiError(Exception):
 
     @property
     def kind_missing(self) -> bool:
-        """True when the API server does not know the resource at all (CRD absent), rather than the one object."""
+        """Whether the API server does not know the resource at all (no CRD), as opposed to a single missing object."""
         return self.status == 404 and not self.details.get("name")
 
     def explain(self) -> str:
-        """One sentence: what was tried, what the server said, what to do."""
+        """The message: what was tried, what the server answered and, where that is clear, what to do."""
         where = f"{self.verb} {self.path.split('?', 1)[0]}"
         if self.status == 401:
             return (
-                f"{where}: the API server does not accept the credentials (401 {self.message}). Check kubeconfig, "
-                "context, "
-                "api_key or the client certificate; a token may have expired."
+                f"{where}: the API server does not accept the credentials (401 {self.message}). "
+                "Check kubeconfig, context, api_key or the client certificate; a token may have expired."
             )
         if self.status == 403:
             return (
-                f"{where}: not allowed (403): {self.message}. Grant this verb on this resource to the account "
-                "Ansible uses."
+                f"{where}: not allowed (403): {self.message}. "
+                "Grant the account that Ansible uses this verb on this resource."
             )
         text = f"{where}: HTTP {self.status}{' ' + self.reason if self.reason else ''}: {self.message}"
-        # The API server repeats every cause in the message of an Invalid answer; show only what is new.
+        # The message of an Invalid answer already contains the causes; add only those it lacks.
         fresh = [cause for cause in self.causes if cause.split(": ", 1)[-1] not in self.message]
         return text + (f" ({'; '.join(fresh)})" if fresh else "")
 
@@ -104,7 +103,7 @@ class Reply:
 
     @property
     def text(self) -> str:
-        """The body as text, undecodable bytes replaced."""
+        """The body as text, with undecodable bytes replaced."""
         return self.body.decode("utf-8", "replace")
 
 
@@ -118,11 +117,12 @@ class Event:
 
 @dataclass(frozen=True)
 class Connection:
-    """How to reach one API server, and as whom.
+    """How to reach one API server, and with which credentials.
 
     host: URL without a trailing slash. pool: urllib3's pool for it, with the TLS settings loaded.
-    headers: authentication and impersonation for one request; called for each, because credentials are renewed.
-    secrets: credentials in use that no output may contain.
+    headers: the headers that authenticate (and impersonate); called for every request, because credentials expire and
+        are renewed.
+    secrets: the credentials in use, which no output may contain.
     """
 
     host: str
@@ -132,10 +132,10 @@ class Connection:
 
 
 class Client:
-    """Requests to one API server. Safe to use from several threads; holds nothing that outlives it.
+    """Requests to one API server. Safe to use from several threads; leaves nothing behind.
 
-    Reads and merge patches are repeated on 429, 5xx and broken connections for RETRY_WINDOW seconds, creates only when
-    the server said it did nothing (429, 503 with Retry-After).
+    For RETRY_WINDOW seconds, idempotent requests are repeated after 429, 5xx and broken connections; others only when
+    the server certainly did nothing (429, or no connection at all).
     """
 
     def __init__(self, connection: Connection, *, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -160,6 +160,7 @@ class Client:
     def _send(
         self, verb: str, path: str, body: bytes | None, extra: Mapping[str, str], stream: bool, read: float
     ) -> Any:
+        """One request, once. Every request of this class passes here."""
         try:
             return self._connection.pool.request(
                 verb,
@@ -174,10 +175,10 @@ class Client:
         except (urllib3.exceptions.HTTPError, OSError):
             raise
         except ValueError:
-            # http.client quotes the whole header, so its text must go no further.
+            # http.client quotes the whole header, so its text must not get out.
             raise ClientError(
-                "A request header cannot hold one of the given values: api_key, the kubeconfig's token, "
-                "impersonate_user or impersonate_groups has a line break or a character outside Latin-1 in it."
+                "One of the given values cannot be sent in a request header: api_key, the kubeconfig's token, "
+                "impersonate_user or impersonate_groups contains a line break or a character outside Latin-1."
             ) from None
 
     def raw(
@@ -191,10 +192,10 @@ class Client:
         retry: bool | None = None,
         read_timeout: float = READ_TIMEOUT,
     ) -> Reply:
-        """One answer, whatever its status.
+        """One answer, whatever its status. Raises ClientError when there is none.
 
-        retry: repeat on 429, 5xx and broken connections; by default for GET and PATCH, not for POST (a POST is repeated
-        only on 429). Raises ClientError when no answer came.
+        retry: whether to repeat after 429, 5xx and broken connections. By default, everything but POST is repeated; a
+            POST only after 429.
         """
         data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
         if data is not None and content_type is None:
@@ -227,11 +228,11 @@ class Client:
     def _unreachable(self, error: BaseException) -> str:
         text = str(error)
         if "CERTIFICATE_VERIFY_FAILED" in text:
-            hint = "its certificate is not trusted: give ca_cert (or certificate-authority in the kubeconfig)"
+            hint = "its certificate is not trusted; set ca_cert (or certificate-authority in the kubeconfig)"
         elif isinstance(error, urllib3.exceptions.ReadTimeoutError):
             hint = "it accepted the connection but did not answer in time"
         elif isinstance(error, urllib3.exceptions.LocationParseError):
-            hint = "the host is not a URL such as https://api.example.com:6443"
+            hint = "host is not a URL such as https://api.example.com:6443"
         else:
             hint = "check host, port, proxy and firewall"
         cause = text.split(": ", 1)[-1] if ": " in text else text
@@ -249,15 +250,15 @@ class Client:
             parsed = None
         if not isinstance(parsed, dict):
             raise ClientError(
-                f"{self.host} answered {verb} {path.split('?', 1)[0]} with something that is not a Kubernetes object "
-                f"({reply.headers.get('content-type', 'no content type')}): is host the API server itself?"
+                f"{self.host} answered {verb} {path.split('?', 1)[0]} with something other than a Kubernetes object "
+                f"({reply.headers.get('content-type', 'no content type')}). Check that host is the API server itself."
             )
         return parsed
 
     # -- verbs -----------------------------------------------------------------------------------------------------
 
     def get(self, path: str) -> JSON | None:
-        """The object, or None when it does not exist. Raises ApiError for everything else, also for an unknown kind."""
+        """The object, or None when it does not exist. Raises ApiError for any other error, an unknown kind included."""
         try:
             return self._json("GET", path)
         except ApiError as error:
@@ -268,9 +269,9 @@ class Client:
     def pages(
         self, path: str, *, label_selector: str = "", field_selector: str = "", limit: int = 500, metadata: bool = False
     ) -> Iterator[JSON]:
-        """The collection page by page, so that a large one never is in memory as a whole.
+        """The collection page by page, so that a large one is never in memory as a whole.
 
-        metadata: ask for the objects' metadata only.
+        metadata: request only the objects' metadata.
         """
         token = ""
         while True:
@@ -296,7 +297,7 @@ class Client:
         metadata: bool = False,
         keep: Callable[[JSON], JSON] | None = None,
     ) -> tuple[list[JSON], str]:
-        """All items, and the resourceVersion a watch can go on from. keep: what is remembered of each item."""
+        """All items, and the resourceVersion from which to watch. keep: reduces each item to what is to be kept."""
         items: list[JSON] = []
         version = ""
         for page in self.pages(path, label_selector=label_selector, field_selector=field_selector, metadata=metadata):
@@ -306,11 +307,11 @@ class Client:
         return items, version
 
     def patch(self, path: str, body: JSON, *, dry_run: bool = False) -> JSON:
-        """Merge patch with strict field validation: a field the server does not know is an error, never ignored."""
+        """Merge patch with strict field validation: a field that the server does not know is an error, not ignored."""
         return self._json("PATCH", path + _write_query(dry_run), body, MERGE_PATCH)
 
     def delete(self, path: str, *, dry_run: bool = False, resource_version: str = "") -> None:
-        """Delete one object, only in the given version if there is one. An object that is gone already is no error."""
+        """Delete one object, if given only in this version. It is not an error when the object no longer exists."""
         body: dict[str, Any] = {"kind": "DeleteOptions", "apiVersion": "v1"}
         if resource_version:
             body["preconditions"] = {"resourceVersion": resource_version}
@@ -323,7 +324,7 @@ class Client:
                 raise
 
     def create(self, path: str, body: JSON, *, dry_run: bool = False) -> JSON:
-        """Create in the collection `path`, with strict field validation."""
+        """Create an object in the collection at `path`, with strict field validation."""
         return self._json("POST", path + _write_query(dry_run), body)
 
     def watch(
@@ -336,7 +337,7 @@ class Client:
         seconds: int = 300,
         metadata: bool = False,
     ) -> Watch:
-        """Open a watch that the server ends after `seconds`. Raises ApiError or ClientError when that fails."""
+        """Open a watch, which the server ends after `seconds`. Raises ApiError or ClientError when that fails."""
         query = {
             "watch": "true",
             "resourceVersion": resource_version,
@@ -358,18 +359,18 @@ class Client:
         return Watch(answer, path)
 
     def close(self) -> None:
-        """Drop all connections."""
+        """Close all connections."""
         self._connection.pool.clear()
 
 
 class Watch:
-    """An open watch: iterate for events; close() from any thread ends the iteration."""
+    """An open watch: iterate over it for events; close(), from any thread, ends the iteration."""
 
     def __init__(self, answer: Any, path: str) -> None:
         self._answer, self._path = answer, path
 
     def __iter__(self) -> Iterator[Event]:
-        """Events until the server ends the watch. Raises ApiError (410: start again from a list) or ClientError."""
+        """Events until the server ends the watch. Raises ApiError (410: list again and start over) or ClientError."""
         rest = b""
         try:
             for chunk in self._answer.stream(amt=None if self._answer.chunked else 65536, decode_content=True):
@@ -383,15 +384,15 @@ class Watch:
                         raise ApiError("WATCH", self._path, int(status.get("code") or 500), json.dumps(status).encode())
                     yield Event(str(event.get("type")), event.get("object") or {})
         except (urllib3.exceptions.HTTPError, OSError, ValueError, AttributeError) as error:
-            # AttributeError: urllib3 when the connection is closed under a reader.
-            raise ClientError(f"The watch on {self._path} broke: {type(error).__name__}") from None
+            # AttributeError: from urllib3, when the connection is closed while being read.
+            raise ClientError(f"The watch on {self._path} broke off: {type(error).__name__}") from None
 
     def close(self) -> None:
-        """End the watch, also when another thread waits for its next event."""
+        """End the watch, even while another thread waits for its next event."""
         try:
             if hasattr(self._answer, "shutdown"):
                 self._answer.shutdown()
-            else:  # urllib3 before 2.3: close() alone would wait for the reader, which waits for the server
+            else:  # urllib3 before 2.3: close() alone would wait for the reader, and that for the server
                 connection = getattr(self._answer, "_connection", None)
                 if connection is not None and connection.sock is not None:
                     connection.sock.shutdown(socket.SHUT_RD)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the API server is and as whom to speak to it; the only file that imports ``kubernetes``.
+"""Finds the API server and the credentials for it. The only file that imports ``kubernetes``.
 
-The library gives configuration, authentication and the TLS connection pool.
+The library provides configuration, authentication and the TLS connection pool.
 """
 
 from __future__ import annotations
@@ -46,23 +46,23 @@ ENVIRONMENT = {
     "impersonate_user": "K8S_AUTH_IMPERSONATE_USER",
     "impersonate_groups": "K8S_AUTH_IMPERSONATE_GROUPS",
 }
-"""Option name to environment variable, as kubernetes.core has them."""
+"""Environment variable of each option, as in kubernetes.core."""
 
 
 def missing_library() -> str | None:
-    """A sentence that names the interpreter when the kubernetes library cannot be imported, else None."""
+    """What to do when the library kubernetes cannot be imported; None when it can."""
     if IMPORT_ERROR is None:
         return None
     return (
-        f"The Python library 'kubernetes' is not importable by {sys.executable} "
+        f"{sys.executable} cannot import the Python library 'kubernetes' "
         f"({IMPORT_ERROR.strip().splitlines()[-1]}). "
-        f"Install it there ({sys.executable} -m pip install kubernetes) or point ansible_python_interpreter at a "
+        f"Install it there ({sys.executable} -m pip install kubernetes), or set ansible_python_interpreter to a "
         "Python that has it."
     )
 
 
 def auth_value(params: JSON, option: str, environ: Mapping[str, str]) -> Any:
-    """Value of an authentication option: the task's, else the K8S_AUTH_* variable's, else None."""
+    """The value of an authentication option: from the task, else from its K8S_AUTH_* variable, else None."""
     value = params.get(option)
     if value is not None:
         return value
@@ -78,7 +78,7 @@ def auth_value(params: JSON, option: str, environ: Mapping[str, str]) -> Any:
 
 
 def _proxy_headers(params: JSON, environ: Mapping[str, str]) -> dict[str, str]:
-    """The option proxy_headers as urllib3 wants it."""
+    """The option proxy_headers as urllib3 expects it."""
     given = params.get("proxy_headers") or {}
     wanted: dict[str, Any] = {}
     for key in ("proxy_basic_auth", "basic_auth", "user_agent"):
@@ -89,12 +89,10 @@ def _proxy_headers(params: JSON, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def configuration(params: JSON, environ: Mapping[str, str] | None = None) -> tuple[Any, list[tuple[str, str]]]:
-    """Connection settings as kubernetes.core finds them, and the headers (impersonation) that every request carries.
+    """The connection settings, found as kubernetes.core finds them, and further headers for every request.
 
-    Order: host with credentials given, else kubeconfig/context given, else the Pod's service account, else the default
-    kubeconfig; single options then override what the kubeconfig says.
-
-    Raises ClientError when none of it works.
+    In this order: host together with credentials; kubeconfig or context; the Pod's service account; the default
+    kubeconfig. Single options then override what was found. Raises ClientError when nothing usable is found.
     """
     environ = os.environ if environ is None else environ
     value = {option: auth_value(params, option, environ) for option in ENVIRONMENT}
@@ -106,7 +104,7 @@ def configuration(params: JSON, environ: Mapping[str, str] | None = None) -> tup
     )
     try:
         if explicit:
-            pass  # a kubeconfig beside it (from the environment, say) must not lend its credentials
+            pass  # a kubeconfig given as well, for example by the environment, must not add its credentials
         elif isinstance(kubeconfig, Mapping):
             kubernetes_config.load_kube_config_from_dict(
                 dict(kubeconfig), context=context, client_configuration=settings, persist_config=persist
@@ -114,7 +112,7 @@ def configuration(params: JSON, environ: Mapping[str, str] | None = None) -> tup
         elif kubeconfig:
             path = os.path.expanduser(str(kubeconfig))
             if not any(os.path.exists(part) for part in path.split(os.pathsep)):
-                raise ClientError(f"kubeconfig {path} does not exist on the host that runs the task.")
+                raise ClientError(f"kubeconfig: {path} does not exist on the host that runs the task.")
             kubernetes_config.load_kube_config(
                 path, context=context, client_configuration=settings, persist_config=persist
             )
@@ -122,7 +120,7 @@ def configuration(params: JSON, environ: Mapping[str, str] | None = None) -> tup
             _load_default(settings, context, persist)
     except ClientError:
         raise
-    except Exception as error:  # the library raises many kinds for a bad file, among them AttributeError and TypeError
+    except Exception as error:  # for a bad file, the library raises many types, AttributeError and TypeError included
         source = "the given dictionary" if isinstance(kubeconfig, Mapping) else kubeconfig or "the default kubeconfig"
         raise ClientError(f"Cannot read the Kubernetes configuration from {source}: {error_text(error)}") from None
     _override(settings, value, params, environ)
@@ -132,7 +130,7 @@ def configuration(params: JSON, environ: Mapping[str, str] | None = None) -> tup
     if value["impersonate_groups"]:
         if not value["impersonate_user"]:
             raise ClientError(
-                "impersonate_groups needs impersonate_user: the API server refuses groups without a user."
+                "impersonate_groups requires impersonate_user: the API server rejects groups without a user."
             )
         headers += [("Impersonate-Group", str(group)) for group in value["impersonate_groups"]]
     if value["username"] and value["password"]:
@@ -141,7 +139,7 @@ def configuration(params: JSON, environ: Mapping[str, str] | None = None) -> tup
 
 
 def _load_default(settings: Any, context: str | None, persist: bool) -> None:
-    """Service account of the Pod we run in, else the default kubeconfig."""
+    """Load the service account of the Pod this runs in, else the default kubeconfig."""
     if context is None:
         try:
             kubernetes_config.load_incluster_config(client_configuration=settings)
@@ -152,19 +150,19 @@ def _load_default(settings: Any, context: str | None, persist: bool) -> None:
         kubernetes_config.load_kube_config(context=context, client_configuration=settings, persist_config=persist)
     except kubernetes_config.ConfigException as error:
         raise ClientError(
-            "No cluster to talk to: no kubeconfig, no host with api_key, no K8S_AUTH_* variable, not inside a Pod "
-            f"({error})."
+            "No cluster is configured: there is no kubeconfig, no host with api_key, no K8S_AUTH_* variable, and the "
+            f"task does not run in a Pod ({error_text(error)})."
         ) from None
 
 
 def _override(settings: Any, value: Mapping[str, Any], params: JSON, environ: Mapping[str, str]) -> None:
-    """Single options win over the kubeconfig."""
+    """Let single options override the kubeconfig."""
     if value["host"]:
         settings.host = str(value["host"]).strip().rstrip("/")
         if not settings.host.lower().startswith(("https://", "http://")):
-            raise ClientError(f"host: {settings.host!r} is not a URL; write it as https://HOST[:PORT].")
+            raise ClientError(f"host: {settings.host!r} is not a URL of the form https://HOST[:PORT].")
     if value["api_key"]:
-        # A token that was read from a file often brings the file's last line break along.
+        # A token read from a file often ends with that file's line break.
         settings.api_key = {"authorization": f"Bearer {str(value['api_key']).strip()}"}
         settings.refresh_api_key_hook = None
     for option, attribute in (
@@ -182,21 +180,21 @@ def _override(settings: Any, value: Mapping[str, Any], params: JSON, environ: Ma
             if attribute in ("ssl_ca_cert", "cert_file", "key_file"):
                 given = os.path.expanduser(str(given))
                 if not os.path.exists(given):
-                    raise ClientError(f"{option}: the file {given} does not exist on the host that runs the task.")
+                    raise ClientError(f"{option}: {given} does not exist on the host that runs the task.")
             setattr(settings, attribute, given)
     headers = _proxy_headers(params, environ)
     if headers:
         settings.proxy_headers = headers
 
 
-_tempdir = threading.Lock()  # the process has one for all threads
+_tempdir = threading.Lock()  # tempfile.tempdir is the same for all threads of a process
 
 
 @contextlib.contextmanager
-def _files_of_our_own() -> Iterator[None]:
-    """Whatever the library writes meanwhile (certificates and keys that a kubeconfig holds inline) is gone afterwards.
+def _private_tempdir() -> Iterator[None]:
+    """Remove what the library writes meanwhile: the certificates and keys that a kubeconfig contains.
 
-    Its own clean-up runs when the interpreter ends, and a worker of ansible-playbook ends without that.
+    The library itself removes them when the interpreter exits, but a worker of ansible-playbook ends without that.
     """
     with _tempdir, tempfile.TemporaryDirectory(prefix="alauda-image-registry-") as folder:
         before = tempfile.tempdir
@@ -205,13 +203,15 @@ def _files_of_our_own() -> Iterator[None]:
             yield
         finally:
             tempfile.tempdir = before
-            known = getattr(kubernetes_config.kube_config, "_temp_files", {})  # it would hand out files that are gone
+            known = getattr(
+                kubernetes_config.kube_config, "_temp_files", {}
+            )  # it would return files that no longer exist
             for content in [content for content, path in known.items() if path.startswith(folder)]:
                 del known[content]
 
 
 def _keep_in_memory(manager: Any) -> None:
-    """Load the files of a pool's TLS settings once, as urllib3 does for each connection, so that they can go away."""
+    """Load the files of a pool's TLS settings now, so that they can be removed; urllib3 reads them per connection."""
     pool = manager.connection_pool_kw
     authorities, data = pool.pop("ca_certs", None), pool.pop("ca_cert_data", None)
     certificate, key = pool.pop("cert_file", None), pool.pop("key_file", None)
@@ -228,27 +228,27 @@ def _keep_in_memory(manager: Any) -> None:
     if certificate:
         pool["ssl_context"].load_cert_chain(certificate, key, password=_no_password)
     proxy = getattr(manager, "proxy_config", None)
-    if proxy is not None and proxy.ssl_context is None:  # an HTTPS proxy is trusted by the same authorities
+    if proxy is not None and proxy.ssl_context is None:  # the same authorities vouch for an HTTPS proxy
         manager.proxy_config = pool["_proxy_config"] = proxy._replace(ssl_context=context())
 
 
 def _no_password() -> str:
-    """OpenSSL would ask for it at the terminal."""
-    raise ValueError("the client key is encrypted, give one without a password")
+    """Instead of OpenSSL asking for it at the terminal."""
+    raise ValueError("the client key is encrypted; use one without a password")
 
 
 def connect(params: JSON, environ: Mapping[str, str] | None = None) -> Connection:
-    """The connection that the authentication options describe. Raises ClientError when there can be none."""
+    """The connection that the authentication options describe. Raises ClientError when it cannot be set up."""
     trouble = missing_library()
     if trouble:
         raise ClientError(trouble)
-    with _files_of_our_own():
+    with _private_tempdir():
         settings, extra = configuration(params, environ)
         if not settings.verify_ssl:
-            # One warning per request would bury the task's own output; the user asked for it with validate_certs.
+            # One warning per request would bury the task's own output; validate_certs says that this is intended.
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         settings.connection_pool_maxsize = 16
-        # The library's hook that renews tokens also puts the kubeconfig's server back into the settings.
+        # The library's hook that renews tokens also resets the server to the kubeconfig's.
         host = str(settings.host).rstrip("/")
         try:
             pool = kubernetes_client.ApiClient(configuration=settings).rest_client.pool_manager
@@ -258,7 +258,7 @@ def connect(params: JSON, environ: Mapping[str, str] | None = None) -> Connectio
             raise ClientError(f"Cannot set up the connection to {host}: {error_text(error)}") from None
 
     def headers() -> Iterator[tuple[str, str]]:
-        """With fresh credentials (the library's hook renews expiring tokens)."""
+        """Headers with current credentials: the library's hook renews expiring tokens."""
         ours = {name.lower() for name, _ in extra}
         for setting in settings.auth_settings().values():
             if setting["in"] == "header" and setting["value"] and setting["key"].lower() not in ours:
@@ -271,7 +271,7 @@ def connect(params: JSON, environ: Mapping[str, str] | None = None) -> Connectio
 
 
 def kubeconfig_secrets(params: JSON) -> Sequence[str]:
-    """Leaf values of a kubeconfig given as a dictionary that must never be printed; any shape is looked through."""
+    """The values of a kubeconfig given as a dictionary that must never be printed, whatever its shape."""
     kubeconfig = params.get("kubeconfig")
     users = kubeconfig.get("users") if isinstance(kubeconfig, Mapping) else None
     found: list[Any] = []
