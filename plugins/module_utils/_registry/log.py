@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What in the registry's own log speaks of trouble."""
+"""Finds trouble in the registry's own log."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LOGFMT = re.compile(r'(?P<key>[A-Za-z_][\w.]*)=(?:"(?P<quoted>(?:[^"\\]|\\.)*)"
 _ACCESS = re.compile(
     r'^\S+ \S+ \S+ \[[^\]]+\] "(?P<method>[A-Z]+) (?P<path>/v2/\S*) HTTP/[0-9.]+" (?P<status>[0-9]{3}) '
 )
-_SPEAKING_FIELDS = ("msg", "err.message", "err.detail", "error", "err")
+_MESSAGE_FIELDS = ("msg", "err.message", "err.detail", "error", "err")
 _QUIET_LEVELS = frozenset({"trace", "debug", "info"})
 _LONGEST_LINE = 600
 
@@ -30,26 +30,26 @@ class LogFinding:
 
 
 def classify(lines: Iterable[str], pod: str = "") -> list[LogFinding]:
-    """What in a registry's log speaks of broken storage, limits or configuration; a good log gives nothing.
+    """The lines of a registry's log that report trouble with its storage, limits or configuration.
 
-    Each trouble is listed once, without credentials. With a wrong key, a missing bucket or an unknown CA the log names
-    no cause, only 503 answers: those are listed as "health".
+    Each trouble is listed once, without credentials. With a wrong key, a missing bucket or an unknown CA, the log
+    contains no cause, only answers of 503; these are listed as "health".
     """
     findings: dict[tuple[str, str], LogFinding] = {}
     for line in lines:
-        said = _said(line.strip())
-        if not said:
+        message = _message(line.strip())
+        if not message:
             continue
-        found = storage_trouble(said)
-        kind = found.kind if found is not None else ("crash" if said.startswith("panic:") else "")
+        found = storage_trouble(message)
+        kind = found.kind if found is not None else ("crash" if message.startswith("panic:") else "")
         if kind:
-            text = plain(said)[:_LONGEST_LINE]
+            text = plain(message)[:_LONGEST_LINE]
             findings.setdefault((kind, normalise(text)), LogFinding(kind, text, pod))
     return list(findings.values())
 
 
-def _said(line: str) -> str:
-    """What a line says for itself, without the parts a client chooses (its address, path and user agent)."""
+def _message(line: str) -> str:
+    """The registry's own words in a line, without what clients choose (address, path, user agent); "" if harmless."""
     access = _ACCESS.match(line)
     if access:
         if access["status"] != "503":
@@ -60,11 +60,11 @@ def _said(line: str) -> str:
         return line
     if fields.get("level", "error").lower() in _QUIET_LEVELS:
         return ""
-    return ": ".join(dict.fromkeys(fields[name] for name in _SPEAKING_FIELDS if fields.get(name)))
+    return ": ".join(dict.fromkeys(fields[name] for name in _MESSAGE_FIELDS if fields.get(name)))
 
 
 def _fields(line: str) -> dict[str, str]:
-    """The fields of a structured line (key=value or JSON); empty for any other line."""
+    """The fields of a structured line (key=value or JSON); empty for other lines."""
     if line.startswith("{"):
         try:
             decoded = json.loads(line)
