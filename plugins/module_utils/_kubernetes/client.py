@@ -195,7 +195,7 @@ class Client:
         """One answer, whatever its status. Raises ClientError when there is none.
 
         retry: whether to repeat after 429, 5xx and broken connections. By default, everything but POST is repeated; a
-            POST only after 429.
+            POST only after 429 or when there was no connection.
         """
         data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
         if data is not None and content_type is None:

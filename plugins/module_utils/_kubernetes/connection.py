@@ -149,9 +149,11 @@ def _load_default(settings: Any, context: str | None, persist: bool) -> None:
     try:
         kubernetes_config.load_kube_config(context=context, client_configuration=settings, persist_config=persist)
     except kubernetes_config.ConfigException as error:
+        if "No configuration found" not in str(error):
+            raise  # there is a kubeconfig, but not a usable one
         raise ClientError(
             "No cluster is configured: there is no kubeconfig, no host with api_key, no K8S_AUTH_* variable, and the "
-            f"task does not run in a Pod ({error_text(error)})."
+            "task does not run in a Pod."
         ) from None
 
 
@@ -203,9 +205,8 @@ def _private_tempdir() -> Iterator[None]:
             yield
         finally:
             tempfile.tempdir = before
-            known = getattr(
-                kubernetes_config.kube_config, "_temp_files", {}
-            )  # it would return files that no longer exist
+            # The library would hand out files that no longer exist.
+            known = getattr(kubernetes_config.kube_config, "_temp_files", {})
             for content in [content for content, path in known.items() if path.startswith(folder)]:
                 del known[content]
 

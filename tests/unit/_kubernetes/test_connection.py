@@ -11,6 +11,7 @@ from typing import Any
 
 import certifi
 import pytest
+from kubernetes.config import kube_config
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
     Client,
@@ -162,3 +163,31 @@ def test_a_host_with_credentials_is_asked_as_nobody_else(tmp_path: Path) -> None
     assert settings.api_key == {"authorization": "Bearer mine"}
     settings, _headers = configuration({**HOST, "kubeconfig": other}, {})
     assert (settings.host, settings.cert_file) == (HOST["host"], str(certificate))
+
+
+def test_a_kubeconfig_that_is_missing_and_one_that_is_wrong_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library reads the variable KUBECONFIG when it is imported."""
+    default = tmp_path / "config"
+    monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(default))
+    with pytest.raises(ClientError, match="No cluster is configured"):
+        configuration({}, {})
+    default.write_text(json.dumps(kubeconfig_for("http://127.0.0.1:1", {})))
+    with pytest.raises(ClientError, match=r"Cannot read .* from the default kubeconfig: .*nowhere"):
+        configuration({"context": "nowhere"}, {})
+
+
+def test_every_impersonated_group_has_a_header_of_its_own() -> None:
+    """A name given in a list may contain a comma; the environment variable separates names by it."""
+    user = {**HOST, "api_key": "x", "impersonate_user": "me"}
+    connection = connect({**user, "impersonate_groups": ["a,b", "c"]}, {})
+    assert [text for name, text in connection.headers() if name == "Impersonate-Group"] == ["a,b", "c"]
+    connection = connect(user, {"K8S_AUTH_IMPERSONATE_GROUPS": "a, b"})
+    assert [text for name, text in connection.headers() if name == "Impersonate-Group"] == ["a", "b"]
+
+
+def test_a_password_replaces_the_token_of_the_kubeconfig() -> None:
+    given = {"kubeconfig": kubeconfig_for(HOST["host"], {"token": "t"}), "username": "me", "password": "p"}
+    sent = [text for name, text in connect(given, {}).headers() if name.lower() == "authorization"]
+    assert sent == ["Basic bWU6cA=="]
