@@ -120,7 +120,7 @@ _OPERATOR_RULES: tuple[_Rule, ...] = (
     _rule(
         "replicas",
         r"maxUnavailable.*must be|spec\.strategy\.rollingUpdate",
-        "Kubernetes rejects the rolling update settings that the operator derives from spec.replicas (as from 0).",
+        "Kubernetes rejects the rolling update settings derived from spec.replicas, as happens with 0 replicas.",
         "Set replicas to 1 or more.",
     ),
     _rule(
