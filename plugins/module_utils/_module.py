@@ -7,7 +7,7 @@ from typing import Any
 
 from ansible.module_utils import basic
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import kubeconfig_secrets
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.connection import kubeconfig_secrets
 
 
 class AnsibleModule(basic.AnsibleModule):  # type: ignore[misc]

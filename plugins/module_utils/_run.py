@@ -15,6 +15,9 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     ApiError,
     Client,
     ClientError,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.connection import (
+    connect,
     kubeconfig_secrets,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import PLATFORMS, Platform
@@ -59,7 +62,9 @@ def run(module: Module, part: Callable[[Platform, JSON], Part[Any, Any]]) -> Non
         progress=_progress,
     )
     try:
-        client = Client(params)
+        connection = connect(params)
+        module.no_log_values.update(connection.secrets)
+        client = Client(connection)
         try:
             [result] = reconcile(client, [part(PLATFORMS[params["platform"]], params)], options)
         finally:

@@ -26,7 +26,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.alauda.image_registry.plugins.module_utils import _run
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes import client as _client
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes import connection as _connection
 
 try:
     # Its fields grow with ansible-core, each with a default that means "an ordinary module".
@@ -96,7 +96,7 @@ class ModuleAction(ActionBase):  # type: ignore[misc]
             return f"ansible_python_interpreter is {interpreter}, the controller runs {sys.executable}"
         if interpreter != sys.executable and sys.prefix != sys.base_prefix:
             return f"ansible_python_interpreter is {interpreter}, the controller runs in the environment {sys.prefix}"
-        if _client.IMPORT_ERROR is not None:
+        if _connection.IMPORT_ERROR is not None:
             return "the controller's Python cannot import kubernetes"
         return ""
 

@@ -32,6 +32,7 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.observe import Follow
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import Target
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import Client
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.connection import connect
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
 from tests.bench import limits
@@ -248,7 +249,7 @@ def single_tasks(cluster: Cluster) -> None:
 
 def delay(cluster: Cluster, rounds: int) -> None:
     """From the last event that makes a rollout complete to the return of the task."""
-    client = Client({"kubeconfig": str(cluster.kubeconfig)})
+    client = Client(connect({"kubeconfig": str(cluster.kubeconfig)}))
     sink: queue.SimpleQueue[Any] = queue.SimpleQueue()
     paths = {
         "config": f"{ALAUDA.api}/configs",

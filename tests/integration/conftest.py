@@ -22,6 +22,7 @@ from ansible.module_utils.testing import patch_module_args
 from botocore.exceptions import ClientError
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import ApiError, Client
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.connection import connect
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
 from tests.cluster import Cluster
@@ -157,7 +158,7 @@ class Lab:
 @pytest.fixture(scope="session")
 def _lab() -> Iterator[Lab]:
     with Cluster(name=f"integration-{uuid.uuid4().hex[:6]}") as cluster:
-        client = Client({"kubeconfig": str(cluster.kubeconfig)})
+        client = Client(connect({"kubeconfig": str(cluster.kubeconfig)}))
         yield Lab(cluster, client)
         client.close()
 

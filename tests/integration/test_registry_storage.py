@@ -483,7 +483,7 @@ def test_a_registry_that_wants_a_login(lab: Lab, proxy: ApiProxy) -> None:
     first = ok(lab.storage(backend="emptydir", replicas=1, disable_redirect=True))
     assert {probe["status"] for probe in first["verification"]["probes"]} == {401}
     told = [entry["state"] for entry in first["verification"]["timeline"]]
-    assert any("wants a login; it has not checked its storage yet" in state for state in told)
+    assert any("requires a login; it has not checked its storage yet" in state for state in told)
     again = ok(lab.storage(kubeconfig=str(proxy.kubeconfig), backend="emptydir", replicas=1, disable_redirect=True))
     assert again["changed"] is False
     assert [probe["via"] for probe in again["verification"]["probes"]] == ["service/image-registry"]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import Client
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.connection import connect
 from tests.integration.conftest import NAMESPACE, Lab
 from tests.integration.environments import play
 
@@ -81,7 +81,7 @@ def test_no_key_stays_when_threads_connect_at_the_same_time(
     kubeconfig = lab.kubeconfig
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with ThreadPoolExecutor(8) as pool:
-        for client in pool.map(lambda _: Client({"kubeconfig": kubeconfig}), range(64)):
-            client.close()
+        for connection in pool.map(lambda _: connect({"kubeconfig": kubeconfig}), range(64)):
+            connection.pool.clear()
     assert [str(left) for left in tmp_path.rglob("*")] == []
     assert tempfile.tempdir == str(tmp_path)

@@ -161,21 +161,21 @@ def not_observed(generation: int, observed: int) -> Waiting:
 
 
 def changed_back(kind: str, resource: str, fields: str) -> Failed:
-    """Somebody has undone our write. resource: the kind's name for kubectl."""
+    """Our write was undone. resource: the name of the kind for kubectl."""
     return Failed(
         "SpecChanged",
         f"{kind}.spec differs again in: {fields}",
         "Another writer or the operator changed it back after our write.",
-        "Run the task again; if it happens again, find the other writer (GitOps, another playbook) with "
+        "Run the task again; if this happens again, find the other writer (GitOps, another playbook) with "
         f"kubectl get {resource} cluster -o yaml --show-managed-fields.",
     )
 
 
 def unauthorized(quoted: str, cause: str) -> Failed:
-    """The API server refuses the credentials that it accepted before."""
+    """The API server rejects credentials that it accepted before."""
     return Failed(
         "Unauthorized",
         quoted,
         cause,
-        "Renew the credentials and run the task again; it continues from where it is.",
+        "Renew the credentials and run the task again; it continues from the current state.",
     )

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""RFC 7386 merge patches that hold only what differs, and what an object becomes by them.
+"""RFC 7386 merge patches that contain only what differs, and what they make of an object.
 
-A desired state is written like a merge patch: members that are not named are not owned and stay as they are, ``None``
-means "must be absent". Some fields are owned as a whole once they are named (ATOMIC): what the wish leaves out must go.
+A desired state is written like a merge patch: members it does not name are not owned and stay as they are, ``None``
+means "must be absent". Atomic objects (``Fields.atomic``) are owned as a whole once they are named: members that the
+desired state leaves out are removed.
 """
 
 from __future__ import annotations
@@ -11,46 +12,41 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import (
+    Fields,
     Kind,
     Path,
     canonical,
-    kind_of,
     same,
 )
 
-ATOMIC: frozenset[Path] = frozenset(
-    {("resources",), ("nodeSelector",), ("affinity",), ("requests", "read"), ("requests", "write")}
-)
-"""Objects that a wish describes completely, as the API declares for most of them (operator facts, section 1)."""
 
-
-def diff(desired: Mapping[str, Any], live: Mapping[str, Any], path: Path = ()) -> dict[str, Any]:
+def diff(fields: Fields, desired: Mapping[str, Any], live: Mapping[str, Any], path: Path = ()) -> dict[str, Any]:
     """The merge patch that makes ``live`` satisfy ``desired``; empty when it already does.
 
-    ``path`` is where both stand, relative to ``spec``. ``None`` appears only for keys that ``live`` has.
-    Raises ValueError when ``desired`` holds a value its field cannot hold.
+    path: where both are, relative to ``spec``. The patch contains ``None`` only for keys that ``live`` has.
+    Raises ValueError when ``desired`` contains a value that its field cannot hold.
     """
     patch: dict[str, Any] = {}
     for key, wish in desired.items():
         here = (*path, key)
         current = live.get(key)
-        if isinstance(wish, Mapping) and not _owned_as_a_whole(here):
+        if isinstance(wish, Mapping) and not _owned_as_a_whole(fields, here):
             if isinstance(current, Mapping):
-                inner = diff(wish, current, here)
+                inner = diff(fields, wish, current, here)
                 if inner:
                     patch[key] = inner
                 continue
         elif isinstance(wish, Mapping) and isinstance(current, Mapping):
-            replacement = _replacement(wish, current, here)
+            replacement = _replacement(fields, wish, current, here)
             if replacement is not _SAME:
                 patch[key] = replacement
             continue
         value = _without_nulls(wish)
-        if same(here, value, current):
+        if same(fields, here, value, current):
             continue
-        # Empty text and empty containers mean "absent", but a field's pattern may refuse them: say it with null.
+        # Empty text and empty containers mean "absent", but a field's validation may reject them; null always works.
         hollow = value is None or value == "" or isinstance(value, (dict, list))
-        empty = hollow and canonical(here, value) is None
+        empty = hollow and canonical(fields, here, value) is None
         patch[key] = None if empty else value
     return patch
 
@@ -58,23 +54,23 @@ def diff(desired: Mapping[str, Any], live: Mapping[str, Any], path: Path = ()) -
 _SAME = object()
 
 
-def _owned_as_a_whole(path: Path) -> bool:
-    return any(path[: len(owner)] == owner for owner in ATOMIC)
+def _owned_as_a_whole(fields: Fields, path: Path) -> bool:
+    return any(path[: len(owner)] == owner for owner in fields.atomic)
 
 
-def _replacement(wish: Mapping[str, Any], current: Mapping[str, Any], path: Path) -> object:
-    """Patch that turns ``current`` into exactly ``wish``, None to drop it, or _SAME."""
+def _replacement(fields: Fields, wish: Mapping[str, Any], current: Mapping[str, Any], path: Path) -> object:
+    """The patch that turns ``current`` into exactly ``wish``; None removes it, _SAME leaves it alone."""
     wanted = _without_nulls(wish)
-    if same(path, wanted, current):
+    if same(fields, path, wanted, current):
         return _SAME
-    if not wanted and kind_of(path) is not Kind.PRESENCE:
+    if not wanted and fields.kind_of(path) is not Kind.PRESENCE:
         return None
     stale = {key: None for key in current if key not in wanted}
-    return diff({**stale, **wanted}, current, path)
+    return diff(fields, {**stale, **wanted}, current, path)
 
 
 def _without_nulls(value: Any) -> Any:
-    """The value a merge patch creates where nothing was: the same without its nulls."""
+    """What a merge patch creates where nothing was: its value without the nulls."""
     if isinstance(value, Mapping):
         return {key: _without_nulls(member) for key, member in value.items() if member is not None}
     if isinstance(value, (list, tuple)):
@@ -83,7 +79,7 @@ def _without_nulls(value: Any) -> Any:
 
 
 def apply(patch: Mapping[str, Any], live: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What an API server makes of ``live`` when it receives ``patch`` (RFC 7386, section 2). Neither is changed."""
+    """What an API server makes of ``live`` when it receives ``patch`` (RFC 7386, section 2). Neither is modified."""
     result = dict(live) if live is not None else {}
     for key, value in patch.items():
         if value is None:
@@ -96,16 +92,16 @@ def apply(patch: Mapping[str, Any], live: Mapping[str, Any] | None) -> dict[str,
     return result
 
 
-def owned(desired: Mapping[str, Any], live: Mapping[str, Any], path: Path = ()) -> dict[str, Any]:
-    """The part of ``live`` that ``desired`` speaks about, as it is written there; for showing before and after."""
+def owned(fields: Fields, desired: Mapping[str, Any], live: Mapping[str, Any], path: Path = ()) -> dict[str, Any]:
+    """The part of ``live`` that ``desired`` names, as it is written there; shown as before and after."""
     part: dict[str, Any] = {}
     for key, wish in desired.items():
         if key not in live:
             continue
         here, current = (*path, key), live[key]
-        if isinstance(wish, Mapping) and isinstance(current, Mapping) and not _owned_as_a_whole(here):
-            inner = owned(wish, current, here)
-            if inner or kind_of(here) is Kind.PRESENCE:
+        if isinstance(wish, Mapping) and isinstance(current, Mapping) and not _owned_as_a_whole(fields, here):
+            inner = owned(fields, wish, current, here)
+            if inner or fields.kind_of(here) is Kind.PRESENCE:
                 part[key] = inner
         else:
             part[key] = current

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Small pure helpers for Kubernetes objects and paths that every room may use."""
+"""Small pure helpers for Kubernetes objects and their paths."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ JSON = Mapping[str, Any]
 
 
 def namespaced(namespace: str, resource: str, name: str = "", api: str = "/api/v1") -> str:
-    """Path of a namespaced object or, without a name, of its collection."""
+    """The path of a namespaced object or, without a name, of the collection."""
     path = f"{api}/namespaces/{quote(namespace, safe='')}/{resource}"
     return f"{path}/{quote(name, safe=':')}" if name else path
 
@@ -28,7 +28,7 @@ def object_path(collection: str, item: JSON) -> str:
 
 
 def secret_text(secret: JSON, key: str) -> str | None:
-    """A value of a Secret as text; None when the key is missing or not text."""
+    """A value of a Secret as text; None when the key is missing or its value is not text."""
     raw = (secret.get("data") or {}).get(key)
     if raw is None:
         return None

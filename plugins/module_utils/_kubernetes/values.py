@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""When are two values of a spec the same to Kubernetes and to the operator, although they are written differently?
+"""Quantities, durations, and whether two differently written values of a spec mean the same.
 
-Paths are relative to ``spec`` of Config or ImagePruner, as tuples of keys, for example
-``("resources", "limits", "cpu")``; the elements of a list have the key ``"[]"``.
+Paths are tuples of keys relative to ``spec``, for example ``("resources", "limits", "cpu")``; ``"[]"`` stands for the
+elements of a list.
 
-The operator writes the whole spec back from Go structs whenever it wants to change anything in it
-(operator facts, section 2): ``false``, empty strings, lists and maps vanish, durations and quantities become canonical,
-and zero structs such as ``trustedCA: {name: ""}`` appear. None of that is a difference.
+An operator that writes a whole spec back from Go structs changes its spelling: ``false``, empty strings, lists and maps
+disappear, durations and quantities become canonical, and zero structs such as ``trustedCA: {name: ""}`` appear. None of
+that counts as a difference.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal, localcontext
 from enum import Enum
 from typing import Any
@@ -40,59 +41,36 @@ _NANOSECONDS = {
 _DURATION_PART = re.compile(r"([0-9]*)(?:\.([0-9]*))?([a-z\u00b5\u03bc]+)", re.ASCII)
 _LARGEST_DURATION = 2**63 - 1
 
-STORAGE_BACKENDS = ("emptyDir", "pvc", "s3", "swift", "gcs", "ibmcos", "azure")
-"""The storage fields the product supports (newer vendor pages, Storage)."""
-
 
 class Kind(Enum):
-    """What a field holds, where its JSON type alone does not say it."""
+    """What a field holds, where its JSON type alone does not tell."""
 
     BY_TYPE = "by type"
     QUANTITY = "quantity"
     DURATION = "duration, absent is zero"
-    OPTIONAL_DURATION = "duration, absent is something else than zero"
+    OPTIONAL_DURATION = "duration, absent is not zero"
     OPTIONAL_NUMBER = "number, absent is zero"
-    PRESENCE = "object whose presence counts, even when empty"
-    TEXT = "text, where empty is not absent"
+    PRESENCE = "object that matters even when empty"
+    TEXT = "text, empty is not absent"
     LOG_LEVEL = "log level, absent is Normal"
 
 
-_PRESENT_WHEREVER = frozenset({"labelSelector", "namespaceSelector"})
-_TEXT_MAPS = frozenset({"nodeSelector", "matchLabels"})
+@dataclass(frozen=True)
+class Fields:
+    """What has to be known about the fields of a spec in order to compare and patch it.
 
+    kind_of: what the field at a path holds. atomic: objects that a desired state always describes completely.
+    """
 
-def kind_of(path: Path) -> Kind:
-    """What the field at ``path`` holds (operator facts, section 1)."""
-    if not path:
-        return Kind.BY_TYPE
-    leaf, parent = path[-1], path[-2] if len(path) > 1 else ""
-    if path[0] == "resources" and len(path) == 3 and parent in ("limits", "requests"):
-        return Kind.QUANTITY
-    if path[0] == "requests" and len(path) == 3:
-        return Kind.DURATION if leaf == "maxWaitInQueue" else Kind.OPTIONAL_NUMBER
-    if path == ("storage", "s3", "cloudFront", "duration"):
-        return Kind.DURATION
-    if path == ("keepYoungerThanDuration",):
-        return Kind.OPTIONAL_DURATION
-    if path == ("logging",):
-        return Kind.OPTIONAL_NUMBER
-    if path in (("logLevel",), ("operatorLogLevel",)):
-        return Kind.LOG_LEVEL
-    if (len(path) == 2 and path[0] == "storage" and leaf != "managementState") or path == ("affinity",):
-        # Backends are pointers; an empty affinity switches the operator's own off (operator facts, section 4).
-        return Kind.PRESENCE
-    if leaf in _PRESENT_WHEREVER:
-        return Kind.PRESENCE
-    if parent in _TEXT_MAPS or leaf == "[]":
-        return Kind.TEXT
-    return Kind.BY_TYPE
+    kind_of: Callable[[Path], Kind]
+    atomic: frozenset[Path] = frozenset()
 
 
 def parse_quantity(value: object) -> Decimal:
     """The exact value of a Kubernetes quantity such as ``500m``, ``1Gi``, ``1e3`` or the number 2.
 
     Like Kubernetes, anything finer than a billionth is rounded away from zero.
-    Raises ValueError when the text is no quantity.
+    Raises ValueError when it is not a quantity.
     """
     if isinstance(value, bool) or not isinstance(value, (str, int, float, Decimal)):
         raise ValueError(f"{value!r} is not a quantity: expected a number or text such as 500m, 2 or 1Gi")
@@ -111,7 +89,7 @@ def parse_quantity(value: object) -> Decimal:
         elif exponent is not None:
             power = int(exponent.group(1)) if len(exponent.group(1)) < 6 else _LARGEST_EXPONENT + 1
             if abs(power) > _LARGEST_EXPONENT:
-                raise ValueError(f"{text!r} is out of range for a quantity: the exponent must lie within \u00b160")
+                raise ValueError(f"{text!r} is out of range for a quantity: the exponent must be within \u00b160")
             number = number.scaleb(power)
         else:
             known = ", ".join(suffix for suffix in (*_DECIMAL_SUFFIX, *_BINARY_SUFFIX) if suffix)
@@ -127,7 +105,7 @@ def parse_quantity(value: object) -> Decimal:
 def parse_duration(value: object) -> int:
     """Nanoseconds of a Go duration such as ``60m``, ``1h30m``, ``1.5s`` or ``0``.
 
-    Raises ValueError when the text is no duration, has no unit, or does not fit into 64 bits.
+    Raises ValueError when it is not a duration, has no unit, or does not fit into 64 bits.
     """
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is not a duration: expected text such as 60m or 1h30m")
@@ -156,7 +134,7 @@ def parse_duration(value: object) -> int:
 
 
 def format_duration(nanoseconds: int) -> str:
-    """A duration in the form Go prints and the operator writes back: 3600000000000 -> ``1h0m0s``."""
+    """A duration as Go prints it and an operator writes it back: 3600000000000 -> ``1h0m0s``."""
     sign, rest = ("-", -nanoseconds) if nanoseconds < 0 else ("", nanoseconds)
     if rest == 0:
         return "0s"
@@ -177,15 +155,15 @@ def _with_fraction(value: int, unit: int) -> str:
     return f"{whole}.{fraction}" if fraction else str(whole)
 
 
-def canonical(path: Path, value: object, strict: bool = True) -> Any:
-    """The meaning of ``value`` at ``path`` in a form that can be compared; None when it means the same as nothing.
+def canonical(fields: Fields, path: Path, value: object, strict: bool = True) -> Any:
+    """What ``value`` means at ``path``, in a form that can be compared; None when it means the same as absent.
 
-    With ``strict``, a value that its field cannot hold raises ValueError naming the field; without, it is compared as
-    written.
+    strict: raise a ValueError that names the field when it cannot hold the value; otherwise such a value is compared as
+    it is written.
     """
     if value is None:
         return None
-    kind = kind_of(path)
+    kind = fields.kind_of(path)
     try:
         if kind is Kind.QUANTITY:
             return parse_quantity(value)
@@ -204,18 +182,18 @@ def canonical(path: Path, value: object, strict: bool = True) -> Any:
     if isinstance(value, (int, float)):
         return ("number", value) if value or kind is not Kind.OPTIONAL_NUMBER else None
     if isinstance(value, Mapping):
-        members = {key: canonical((*path, key), member, strict) for key, member in value.items()}
+        members = {key: canonical(fields, (*path, key), member, strict) for key, member in value.items()}
         members = {key: member for key, member in members.items() if member is not None}
         return members if members or kind is Kind.PRESENCE else None
     if isinstance(value, (list, tuple)):
-        items = [canonical((*path, "[]"), item, strict) for item in value]
+        items = [canonical(fields, (*path, "[]"), item, strict) for item in value]
         return ["(empty)" if item is None else item for item in items] or None
-    raise ValueError(f"{'.'.join(path)}: {type(value).__name__} cannot stand in a spec")
+    raise ValueError(f"{'.'.join(path)}: a spec cannot contain a value of type {type(value).__name__}")
 
 
-def same(path: Path, wanted: object, live: object) -> bool:
-    """Whether ``wanted`` and ``live`` mean the same at ``path``; None stands for absent on either side.
+def same(fields: Fields, path: Path, wanted: object, live: object) -> bool:
+    """Whether ``wanted`` and ``live`` mean the same at ``path``; None on either side means absent.
 
-    Raises ValueError when ``wanted`` is a value its field cannot hold; ``live`` is never refused.
+    Raises ValueError when the field cannot hold ``wanted``; ``live`` is never rejected.
     """
-    return bool(canonical(path, wanted) == canonical(path, live, strict=False))
+    return bool(canonical(fields, path, wanted) == canonical(fields, path, live, strict=False))

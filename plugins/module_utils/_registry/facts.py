@@ -7,11 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import (
-    canonical,
-    format_duration,
-    same,
-)
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import format_duration
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.fields import canonical, same
 
 JSON = Mapping[str, Any]
 NOTHING: JSON = {}

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What one HTTP answer of the registry proves about its storage.
 
-``/v2/`` says 200 (or 401, where a login is wanted) over broken storage until the registry has checked its storage for
-the first time, one health interval after it started. ``/v2/NAME/tags/list`` of a repository that does not exist asks
-the storage at once, and its error carries the storage's own words. Answers of the API server in between prove nothing.
-That the storage can be written is shown by an upload only: a full or read-only one is read as if nothing were wrong.
+Even with broken storage, ``/v2/`` answers 200 (or 401, where a login is required) until the registry has checked its
+storage for the first time, one health interval after it started. ``/v2/NAME/tags/list`` of a repository that does not
+exist reads the storage at once, and its error quotes the storage. Answers of the API server in between prove nothing.
+Only an upload shows that the storage can be written: storage that is full or read-only still answers reads.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from enum import Enum
 from typing import Any
 from urllib.parse import urlsplit
 
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import plain
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import parse_duration
-from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import plain
 
 DEFAULT_INTERVAL = 10.0
-"""Seconds between the registry's checks of its storage when the Deployment does not say."""
+"""Seconds between the registry's checks of its storage, unless the Deployment sets them."""
 _CHECK_TAKES = 1.0
-"""Seconds allowed for the registry's first check itself."""
+"""Seconds that the registry's first check may take."""
 _LONGEST_DETAIL = 600
 
 JSON = Mapping[str, Any]
@@ -62,45 +62,45 @@ def read_probe(
 ) -> Probe:
     """Turn the answer to ``GET path`` (``/v2/`` or ``/v2/NAME/tags/list``) through the API server into evidence.
 
-    status: HTTP status, 0 when no answer came (``body`` is then the reason). via: who was asked, for messages.
-    container_age_seconds: how long the container had been running when it answered, None when that is not known.
+    status: HTTP status, or 0 when there was no answer (``body`` is then the reason). via: what was asked, for messages.
+    container_age_seconds: how long the container had been running when it answered; None when unknown.
     at: monotonic seconds.
     """
     text, content, errors = _read(status, headers, body)
     if errors is not None:
         checked = container_age_seconds is not None and container_age_seconds >= health_interval_seconds + _CHECK_TAKES
-        answer, detail = _registry_says(path, status, errors, checked)
+        answer, detail = _registry_answer(path, status, errors, checked)
     else:
-        answer, detail = _somebody_else_says(status, content, text)
+        answer, detail = _foreign_answer(status, content, text)
     return Probe(answer, via, status, at, plain(detail)[:_LONGEST_DETAIL])
 
 
 def read_upload(step: str, status: int, headers: Mapping[str, str], body: bytes | str, via: str, at: float) -> Probe:
     """Turn the answer to one step of an upload into evidence, as read_probe does.
 
-    step: what was tried, for messages ("beginning an upload").
+    step: what was attempted, for messages ("beginning an upload").
     """
     text, content, errors = _read(status, headers, body)
     if errors is None:
-        answer, detail = _somebody_else_says(status, content, text)
+        answer, detail = _foreign_answer(status, content, text)
     else:
-        told = "; ".join(_error(error) for error in errors)
-        detail = f"{step}: {told or f'the registry answered {status} without a reason'}"
+        reasons = "; ".join(_error(error) for error in errors)
+        detail = f"{step}: {reasons or f'the registry answered {status} without a reason'}"
         if status in (201, 202, 204):
             answer, detail = Answer.SERVES, ""
         elif status >= 500:
             answer = Answer.BROKEN
         elif status == 429:
-            answer = Answer.UNREACHABLE  # too many requests just now: worth another try
+            answer = Answer.UNREACHABLE  # too many requests at the moment, so worth another attempt
         else:
             answer = Answer.REFUSED
     return Probe(answer, via, status, at, plain(detail)[:_LONGEST_DETAIL])
 
 
 def upload_place(begin: str, headers: Mapping[str, str]) -> str:
-    """Path and query under which an upload that was begun at ``begin`` is continued; empty when the answer names none.
+    """The path and query at which an upload that began at ``begin`` continues; empty when the answer names none.
 
-    Whoever stands in between may have put a host or a path before it.
+    A proxy in between may have prepended a host or a path.
     """
     location = next((text for name, text in headers.items() if name.lower() == "location"), "")
     split = urlsplit(location)
@@ -109,7 +109,7 @@ def upload_place(begin: str, headers: Mapping[str, str]) -> str:
 
 
 def _read(status: int, headers: Mapping[str, str], body: bytes | str) -> tuple[str, JSON, list[Any] | None]:
-    """The body as text and as an object, and the registry's errors; None for these when somebody else answered."""
+    """The body as text and as an object, and the registry's errors; None when it was not the registry that answered."""
     text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
     content = _decoded(text)
     errors = content.get("errors")
@@ -118,41 +118,41 @@ def _read(status: int, headers: Mapping[str, str], body: bytes | str) -> tuple[s
     return text, content, errors if isinstance(errors, list) else []
 
 
-def _registry_says(path: str, status: int, errors: list[Any], checked: bool) -> tuple[Answer, str]:
-    told = "; ".join(_error(error) for error in errors)
+def _registry_answer(path: str, status: int, errors: list[Any], checked: bool) -> tuple[Answer, str]:
+    reasons = "; ".join(_error(error) for error in errors)
     codes = {error.get("code") for error in errors if isinstance(error, Mapping)}
-    asks_storage = path.rstrip("/").endswith("/tags/list")
+    reads_storage = path.rstrip("/").endswith("/tags/list")
     if status >= 500:
-        return Answer.BROKEN, told or f"the registry answered {status} without a reason"
-    if asks_storage and (status == 200 or (status == 404 and "NAME_UNKNOWN" in codes)):
+        return Answer.BROKEN, reasons or f"the registry answered {status} without a reason"
+    if reads_storage and (status == 200 or (status == 404 and "NAME_UNKNOWN" in codes)):
         return Answer.SERVES, ""
     if status in (200, 401, 403):
         if checked:
             return Answer.SERVES, ""
-        wants = "" if status == 200 else " and wants a login"
-        return Answer.TOO_EARLY, f"the registry answers{wants}; it has not checked its storage yet"
+        login = "" if status == 200 else " and requires a login"
+        return Answer.TOO_EARLY, f"the registry answers{login}; it has not checked its storage yet"
     if status == 429:
-        return Answer.TOO_EARLY, f"the registry turns requests away: {told or 'too many requests'}"
-    return Answer.UNREACHABLE, f"the registry gave an answer that proves nothing: {status} {told}"
+        return Answer.TOO_EARLY, f"the registry rejects requests: {reasons or 'too many requests'}"
+    return Answer.UNREACHABLE, f"the registry gave an inconclusive answer: {status} {reasons}"
 
 
-def _somebody_else_says(status: int, content: JSON, text: str) -> tuple[Answer, str]:
+def _foreign_answer(status: int, content: JSON, text: str) -> tuple[Answer, str]:
     if content.get("kind") == "Status":
-        told = str(content.get("message") or content.get("reason") or status)
+        reason = str(content.get("message") or content.get("reason") or status)
         if status == 403:
-            return Answer.FORBIDDEN, told
-        return Answer.UNREACHABLE, f"the API server answered {status}: {told}"
+            return Answer.FORBIDDEN, reason
+        return Answer.UNREACHABLE, f"the API server answered {status}: {reason}"
     if status == 403:
         return Answer.FORBIDDEN, text or "403 without a reason"
     if "HTTP request to an HTTPS server" in text:
-        return Answer.UNREACHABLE, f"{status}: the registry speaks HTTPS, but was asked in plain HTTP"
+        return Answer.UNREACHABLE, f"{status}: the registry speaks HTTPS, but the request was plain HTTP"
     if not status:
         return Answer.UNREACHABLE, text or "no answer"
-    return Answer.UNREACHABLE, f"{status}: not an answer of a registry: {text or 'empty'}"
+    return Answer.UNREACHABLE, f"{status}: this is not a registry's answer: {text or 'empty'}"
 
 
 def _error(error: object) -> str:
-    """Code and cause of one entry of a registry's error list; the storage's own words where they are given."""
+    """Code and cause of one entry in a registry's list of errors; the storage's own words where it has them."""
     if not isinstance(error, Mapping):
         return str(error)
     detail = error.get("detail")
@@ -176,7 +176,7 @@ def _has(headers: Mapping[str, str], name: str) -> bool:
 
 
 def parse_interval(deployment: JSON, container: str = "registry") -> float:
-    """Seconds between the registry's checks of its storage, from its Deployment's environment."""
+    """Seconds between the registry's checks of its storage, according to its Deployment's environment."""
     pod = ((deployment.get("spec") or {}).get("template") or {}).get("spec") or {}
     for item in pod.get("containers") or []:
         if item.get("name") != container:

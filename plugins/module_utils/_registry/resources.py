@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import redact
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import redact
 
 JSON = Mapping[str, Any]
 

@@ -1,106 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Patches hold only what differs, reach the wish, and never null what is not there."""
+"""What a patch makes of an object. What goes into a patch depends on the fields: see _registry/test_fields.py."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from typing import Any
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import (
-    apply,
-    diff,
-    names,
-    owned,
-)
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import same
-
-PVC_RECIPE = {
-    "managementState": "Managed",
-    "replicas": 1,
-    "rolloutStrategy": "Recreate",
-    "storage": {
-        "managementState": "Unmanaged",
-        "pvc": {"claim": "image-registry"},
-        "emptyDir": None,
-        "s3": None,
-        "swift": None,
-        "gcs": None,
-        "ibmcos": None,
-        "azure": None,
-    },
-    "resources": {"requests": {"cpu": "500m"}, "limits": {"cpu": "500m"}},
-}
-REWRITTEN = {
-    "httpSecret": "x",
-    "managementState": "Managed",
-    "replicas": 1,
-    "rolloutStrategy": "Recreate",
-    "proxy": {},
-    "observedConfig": None,
-    "requests": {"read": {"maxWaitInQueue": "0s"}, "write": {"maxWaitInQueue": "0s"}},
-    "storage": {"managementState": "Unmanaged", "pvc": {"claim": "image-registry"}},
-    "resources": {"requests": {"cpu": "0.5"}, "limits": {"cpu": "500m"}},
-}
-
-
-def test_a_spec_that_the_operator_rewrote_needs_no_patch() -> None:
-    assert diff(PVC_RECIPE, REWRITTEN) == {}
-
-
-def test_switching_backends_nulls_only_what_is_there() -> None:
-    live = {
-        **REWRITTEN,
-        "storage": {"managementState": "Unmanaged", "emptyDir": {}},
-        "rolloutStrategy": "RollingUpdate",
-    }
-    assert diff(PVC_RECIPE, live) == {
-        "rolloutStrategy": "Recreate",
-        "storage": {"pvc": {"claim": "image-registry"}, "emptyDir": None},
-    }
-
-
-@pytest.mark.parametrize(
-    ("desired", "live", "patch"),
-    [
-        # A whole-owned map loses what the wish does not list, and only differing members travel.
-        (
-            {"resources": {"limits": {"cpu": "1"}}},
-            {"resources": {"limits": {"cpu": "1000m", "memory": "1Gi"}, "requests": {"cpu": "1"}}},
-            {"resources": {"limits": {"memory": None}, "requests": None}},
-        ),
-        ({"resources": {}}, {"resources": {"limits": {"cpu": "1"}}}, {"resources": None}),
-        ({"nodeSelector": {"a": ""}}, {"nodeSelector": {"a": "", "b": "c"}}, {"nodeSelector": {"b": None}}),
-        ({"nodeSelector": {"a": ""}}, {}, {"nodeSelector": {"a": ""}}),
-        ({"nodeSelector": {"a": ""}}, {"nodeSelector": {}}, {"nodeSelector": {"a": ""}}),
-        (
-            {"requests": {"read": {"maxRunning": 5}}},
-            {"requests": {"read": {"maxInQueue": 7, "maxWaitInQueue": "0s"}, "write": {"maxRunning": 9}}},
-            {"requests": {"read": {"maxInQueue": None, "maxRunning": 5}}},
-        ),
-        ({"tolerations": [{"key": "a"}]}, {"tolerations": [{"key": "b"}]}, {"tolerations": [{"key": "a"}]}),
-        ({"tolerations": []}, {"tolerations": [{"key": "b"}]}, {"tolerations": None}),
-        ({"tolerations": []}, {}, {}),
-        # Merged members leave their siblings alone.
-        ({"proxy": {"http": None}}, {"proxy": {"http": "h", "https": "s"}}, {"proxy": {"http": None}}),
-        ({"proxy": {"http": None}}, {}, {}),
-        ({"storage": {"s3": {"bucket": "b", "keyID": None}}}, {}, {"storage": {"s3": {"bucket": "b"}}}),
-        ({"storage": {"s3": {"keyID": None}}}, {"storage": {"s3": {"bucket": "b"}}}, {}),
-        ({"storage": {"emptyDir": {}}}, {"storage": {"pvc": {"claim": "c"}}}, {"storage": {"emptyDir": {}}}),
-        ({"storage": {"emptyDir": None}}, {"storage": {"emptyDir": {}}}, {"storage": {"emptyDir": None}}),
-        ({"readOnly": False}, {"readOnly": True}, {"readOnly": False}),
-        ({"readOnly": False}, {}, {}),
-        ({"rolloutStrategy": ""}, {"rolloutStrategy": "Recreate"}, {"rolloutStrategy": None}),
-        ({"affinity": {}}, {"affinity": {"podAffinity": {"x": [1]}}}, {"affinity": {"podAffinity": None}}),
-    ],
-)
-def test_patches(desired: dict[str, Any], live: dict[str, Any], patch: dict[str, Any]) -> None:
-    assert diff(desired, live) == patch
-    assert diff(desired, apply(patch, live)) == {}
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import apply, names
 
 
 def test_applying_changes_neither_side() -> None:
@@ -113,17 +18,6 @@ def test_applying_changes_neither_side() -> None:
     assert apply({"a": 1}, None) == {"a": 1}
 
 
-def test_the_owned_part_is_what_the_wish_speaks_about() -> None:
-    live = {**REWRITTEN, "storage": {"emptyDir": {}, "s3": {"bucket": "b"}}, "disableRedirect": True}
-    assert owned(
-        {"storage": {"emptyDir": {}, "s3": None, "gcs": None}, "replicas": 3, "proxy": {"http": "h"}}, live
-    ) == {
-        "storage": {"emptyDir": {}, "s3": {"bucket": "b"}},
-        "replicas": 1,
-    }
-    assert owned({"resources": {"limits": {"cpu": "1"}}}, live) == {"resources": REWRITTEN["resources"]}
-
-
 def test_names_for_messages() -> None:
     assert names({"storage": {"s3": {"bucket": "b"}, "pvc": None, "emptyDir": {}}, "replicas": 2}) == [
         "replicas",
@@ -131,96 +25,3 @@ def test_names_for_messages() -> None:
         "storage.pvc",
         "storage.s3.bucket",
     ]
-
-
-_QUANTITIES = st.sampled_from(["1", "1000m", "500m", "0.5", "1Gi", "1024Mi", "0"])
-_DURATIONS = st.sampled_from(["60s", "1m0s", "0s", "30s"])
-_TEXTS = st.sampled_from(["", "a", "b"])
-
-
-def _objects(optional: Mapping[str, st.SearchStrategy[Any]], nulls: bool) -> st.SearchStrategy[dict[str, Any]]:
-    return st.fixed_dictionaries(
-        {}, optional={key: st.none() | value if nulls else value for key, value in optional.items()}
-    )
-
-
-def _specs(nulls: bool) -> st.SearchStrategy[dict[str, Any]]:
-    """Specs as the API server may hold them; with ``nulls``, wishes in merge patch form."""
-    amounts = _objects({"cpu": _QUANTITIES, "memory": _QUANTITIES}, nulls)
-    limits = _objects(
-        {"maxRunning": st.integers(0, 2), "maxInQueue": st.integers(0, 2), "maxWaitInQueue": _DURATIONS}, nulls
-    )
-    labels = _objects({"x": _TEXTS, "y": _TEXTS}, nulls)
-    s3 = _objects(
-        {
-            "bucket": _TEXTS,
-            "encrypt": st.booleans(),
-            "trustedCA": _objects({"name": _TEXTS}, nulls),
-            "cloudFront": _objects({"duration": _DURATIONS, "baseURL": _TEXTS}, nulls),
-        },
-        nulls,
-    )
-    storage = _objects(
-        {"managementState": _TEXTS, "emptyDir": st.just({}), "pvc": _objects({"claim": _TEXTS}, nulls), "s3": s3}, nulls
-    )
-    return _objects(
-        {
-            "replicas": st.integers(-1, 2),
-            "readOnly": st.booleans(),
-            "logLevel": st.sampled_from(["", "Normal", "Debug"]),
-            "resources": _objects({"limits": amounts, "requests": amounts}, nulls),
-            "nodeSelector": labels,
-            "proxy": _objects({"http": _TEXTS, "https": _TEXTS}, nulls),
-            "requests": _objects({"read": limits, "write": limits}, nulls),
-            "tolerations": st.lists(_objects({"key": _TEXTS, "operator": _TEXTS}, False), max_size=2),
-            "affinity": _objects({"podAffinity": labels, "nodeAffinity": labels}, nulls),
-            "storage": storage,
-        },
-        nulls,
-    )
-
-
-def _satisfied(desired: Mapping[str, Any], live: Mapping[str, Any], path: tuple[str, ...] = ()) -> bool:
-    """Said again without the code under test: whole-owned fields are equal, the others member by member."""
-    for key, wish in desired.items():
-        here, current = (*path, key), live.get(key)
-        merged = here in [("storage",), ("proxy",), ("requests",)] or here[0] == "storage"
-        if isinstance(wish, Mapping) and merged:
-            if here[:1] == ("storage",) and len(here) == 2 and current is None:
-                return False
-            if not _satisfied(wish, current if isinstance(current, Mapping) else {}, here):
-                return False
-        elif not same(here, wish, current):
-            return False
-    return True
-
-
-def _nulls_only_what_is_there(patch: Mapping[str, Any], live: Mapping[str, Any]) -> bool:
-    for key, value in patch.items():
-        if value is None and live.get(key) is None:
-            return False
-        inner = live.get(key)
-        if isinstance(value, Mapping) and not _nulls_only_what_is_there(
-            value, inner if isinstance(inner, Mapping) else {}
-        ):
-            return False
-    return True
-
-
-@given(_specs(nulls=True), _specs(nulls=False))
-def test_a_patch_reaches_the_wish_once_and_for_all(desired: dict[str, Any], live: dict[str, Any]) -> None:
-    patch = diff(desired, live)
-    after = apply(patch, live)
-    assert _satisfied(desired, after)
-    assert diff(desired, after) == {}
-    assert _nulls_only_what_is_there(patch, live)
-    if _satisfied(desired, live):
-        assert patch == {}
-
-
-@given(_specs(nulls=True), _specs(nulls=False))
-def test_fields_nobody_named_stay(desired: dict[str, Any], live: dict[str, Any]) -> None:
-    after = apply(diff(desired, live), live)
-    for key in live.keys() - desired.keys():
-        assert after[key] == live[key]
-    assert set(after) <= set(live) | set(desired)

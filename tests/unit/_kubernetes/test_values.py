@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Equality as Kubernetes and the operator's Go structs mean it."""
+"""Quantities as Kubernetes reads them, durations as Go does."""
 
 from __future__ import annotations
 
 import contextlib
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,7 +15,6 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     format_duration,
     parse_duration,
     parse_quantity,
-    same,
 )
 
 
@@ -130,69 +128,3 @@ def test_any_text_is_read_or_refused_plainly(text: str) -> None:
     for parse in (parse_quantity, parse_duration):
         with contextlib.suppress(ValueError):
             parse(text)
-
-
-RESOURCES = {"limits": {"cpu": "500m", "memory": "1Gi"}}
-
-
-@pytest.mark.parametrize(
-    ("path", "wanted", "live", "expected"),
-    [
-        (("readOnly",), False, None, True),
-        (("readOnly",), None, False, True),
-        (("readOnly",), True, None, False),
-        (("replicas",), 0, None, False),
-        (("replicas",), 1, 1, True),
-        (("replicas",), 1, True, False),
-        (("httpSecret",), "", None, True),
-        (("routes",), [], None, True),
-        (("tolerations",), None, [], True),
-        (("nodeSelector",), {}, None, True),
-        (("nodeSelector",), {"node-role.kubernetes.io/infra": ""}, None, False),
-        (("nodeSelector",), {"node-role.kubernetes.io/infra": ""}, {"node-role.kubernetes.io/infra": ""}, True),
-        (("proxy",), None, {}, True),
-        (("requests",), None, {"read": {"maxWaitInQueue": "0s"}, "write": {"maxWaitInQueue": "0s"}}, True),
-        (
-            ("requests", "read"),
-            {"maxRunning": 100, "maxWaitInQueue": "60s"},
-            {"maxRunning": 100, "maxWaitInQueue": "1m0s"},
-            True,
-        ),
-        (("requests", "read"), {"maxRunning": 0}, None, True),
-        (("resources",), RESOURCES, {"limits": {"cpu": "0.5", "memory": "1024Mi"}, "requests": {}}, True),
-        (("resources",), RESOURCES, {"limits": {"cpu": "500m"}}, False),
-        (("resources", "limits"), {"cpu": "0"}, {}, False),
-        (("storage", "emptyDir"), {}, {}, True),
-        (("storage", "emptyDir"), {}, None, False),
-        (("storage", "pvc"), None, {}, False),
-        (("storage", "pvc"), {"claim": ""}, {}, True),
-        (
-            ("storage", "s3"),
-            {"bucket": "images", "encrypt": False},
-            {"bucket": "images", "virtualHostedStyle": False, "trustedCA": {"name": ""}},
-            True,
-        ),
-        (("storage", "s3"), {"bucket": "images"}, {"bucket": "images", "encrypt": True}, False),
-        (("storage", "s3", "cloudFront", "duration"), "0s", None, True),
-        (("keepYoungerThanDuration",), "60m", "1h0m0s", True),
-        (("keepYoungerThanDuration",), "0s", None, False),
-        (("keepTagRevisions",), 0, None, False),
-        (("suspend",), False, None, True),
-        (("logLevel",), "Normal", None, True),
-        (("logLevel",), "Debug", None, False),
-        (("rolloutStrategy",), "RollingUpdate", None, False),
-        (("affinity",), {}, None, False),
-        (("routes",), [{"name": "a", "hostname": ""}], [{"name": "a"}], True),
-        (("routes",), [{"name": "a"}, {"name": "b"}], [{"name": "b"}, {"name": "a"}], False),
-        (("topologySpreadConstraints",), [{"labelSelector": {}}], [{}], False),
-    ],
-)
-def test_equality_is_field_by_field(path: tuple[str, ...], wanted: Any, live: Any, expected: bool) -> None:
-    assert same(path, wanted, live) is expected
-
-
-def test_a_bad_wish_is_refused_with_its_field_but_a_bad_live_value_is_only_different() -> None:
-    with pytest.raises(ValueError, match=r"^resources\.limits\.cpu: 'much' is not a quantity"):
-        same(("resources",), {"limits": {"cpu": "much"}}, None)
-    assert not same(("resources",), RESOURCES, {"limits": {"cpu": "much"}})
-    assert not same(("requests", "read", "maxWaitInQueue"), "30s", "soon")

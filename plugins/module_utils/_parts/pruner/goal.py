@@ -14,7 +14,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdic
     Snapshot,
     Unseen,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import LogFinding
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.log import LogFinding
 
 JSON = Mapping[str, Any]
 

@@ -16,7 +16,8 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdic
     Waiting,
     changed_back,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import diff, names
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import names
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import normalise, plain
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import (
     format_duration,
     parse_duration,
@@ -28,7 +29,8 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.prune
     PrunerSnapshot,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import condition, number, part
-from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import explain, normalise, plain
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.fields import diff
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import explain
 
 DEFAULT_SCHEDULE = "0 0 * * *"
 """What the operator renders for an empty schedule (operator fact 5)."""

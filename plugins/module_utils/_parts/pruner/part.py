@@ -16,6 +16,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     ClientError,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import redact
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.goal import (
     JSON,
     PrunerGoal,
@@ -25,7 +26,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.prune
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.judge import judge
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.plan import needs, plan
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import number
-from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import LogFinding, redact
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.log import LogFinding
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 LOG_TIMEOUT = 10.0

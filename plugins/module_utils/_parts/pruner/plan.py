@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Plan, Readings, Ref, Write
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import apply, diff, owned
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import apply
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import (
     parse_duration,
@@ -18,6 +18,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.goal import JSON, PrunerGoal
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import number, part
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.fields import diff, owned
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 FIELDS = {

@@ -16,7 +16,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdic
     Waiting,
     changed_back,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import diff, names
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import names
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets.goal import (
     FIELD,
     JSON,
@@ -26,6 +26,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_
     secret_label,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import number, part
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.fields import diff
 
 SPEC_CHANGED_SECONDS = 3.0
 """How long a field must differ again before it counts as changed back."""

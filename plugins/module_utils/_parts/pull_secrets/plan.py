@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Plan, Readings, Ref, Write
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import apply, diff, owned
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import apply
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets.goal import (
     FIELD,
     JSON,
@@ -19,6 +19,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_
     PullSecretsGoal,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import number, part
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.fields import diff, owned
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 _LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")

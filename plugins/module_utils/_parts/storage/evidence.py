@@ -26,7 +26,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.stora
     StorageSnapshot,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import number, own, staying
-from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import LogFinding, classify
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.log import LogFinding, classify
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.probe import (
     Answer,

@@ -15,7 +15,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdic
     State,
     Unseen,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import LogFinding
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.log import LogFinding
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.probe import Probe
 
 JSON = Mapping[str, Any]

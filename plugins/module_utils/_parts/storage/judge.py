@@ -27,7 +27,8 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdic
     not_observed,
     unauthorized,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import diff, names
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import names
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import normalise, plain
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import (
     JSON,
     StorageGoal,
@@ -50,13 +51,12 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._registry.fa
     rollout,
     stale_content,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.fields import diff
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import (
     Explanation,
     explain,
     explain_pod,
     explain_storage,
-    normalise,
-    plain,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.probe import Answer, Probe, parse_interval
 

@@ -24,10 +24,11 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan i
     fingerprint,
     named,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import apply, diff, owned
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import apply
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced, secret_text
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import parse_quantity
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import StorageGoal
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.fields import diff, owned
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 PERSISTENT = ("pvc", "s3", "swift", "gcs", "ibmcos", "azure")

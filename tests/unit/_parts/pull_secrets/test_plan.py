@@ -11,12 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Plan
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
-    Done,
-    Failed,
-    History,
-    Waiting,
-)
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import Done, Failed, History, Waiting
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets import judge as _judge
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets import plan as _pullsecret
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets.goal import (

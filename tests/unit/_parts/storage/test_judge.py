@@ -27,7 +27,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.stora
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.judge import judge
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import own
-from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import LogFinding
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.log import LogFinding
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.probe import Answer, Probe
 
 Object = dict[str, Any]
@@ -717,7 +717,7 @@ def test_a_refusal_without_words_outlives_a_repair_so_it_gets_an_interval() -> N
     verdict, at = probing(lambda now: [answer(Answer.BROKEN, now, UNNAMED, status=503)], log=(found,))
     assert isinstance(verdict, Failed)
     assert at == 12.0
-    assert "refuses the credentials" in verdict.cause
+    assert "denies this action to the account" in verdict.cause
 
 
 def test_one_broken_pod_of_two_is_broken() -> None:

@@ -4,17 +4,22 @@
 from __future__ import annotations
 
 import http.server
+import json
 import threading
 from pathlib import Path
 from typing import Any
 
 import certifi
 import pytest
+from kubernetes.config import kube_config
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
     Client,
     ClientError,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.connection import (
     configuration,
+    connect,
     kubeconfig_secrets,
 )
 
@@ -35,7 +40,7 @@ def test_a_token_read_with_its_line_break_is_a_token(break_: str) -> None:
 )
 def test_a_value_no_header_can_hold_is_named_and_not_shown(given: dict[str, Any]) -> None:
     """http.client's own error quotes the header, token included."""
-    client = Client({**HOST, **given})
+    client = Client(connect({**HOST, **given}))
     with pytest.raises(ClientError) as caught:
         client.raw("GET", "/version")
     assert "header" in str(caught.value)
@@ -74,6 +79,38 @@ def test_every_credential_of_a_kubeconfig_is_masked() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("variables", "secret"),
+    [
+        ({"K8S_AUTH_API_KEY": "never-shown"}, "never-shown"),
+        ({"K8S_AUTH_USERNAME": "me", "K8S_AUTH_PASSWORD": "never-shown"}, "never-shown"),
+    ],
+)
+def test_credentials_from_the_environment_are_masked(variables: dict[str, str], secret: str) -> None:
+    """Ansible knows only those that are given as options."""
+    connection = connect(HOST, variables)
+    assert connection.secrets == {secret}
+    assert secret not in repr(connection)
+
+
+def test_the_token_of_a_kubeconfig_file_is_masked(tmp_path: Path) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(json.dumps(kubeconfig_for("http://127.0.0.1:1", {"token": "never-shown"})))
+    assert connect({"kubeconfig": str(kubeconfig)}, {}).secrets == {"never-shown"}
+
+
+def kubeconfig_for(server: str, user: dict[str, Any]) -> dict[str, Any]:
+    """A kubeconfig with one cluster, one user and one context."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "here",
+        "clusters": [{"name": "here", "cluster": {"server": server}}],
+        "users": [{"name": "me", "user": user}],
+        "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
+    }
+
+
 def test_the_option_host_stays_in_force_when_the_kubeconfig_renews_its_token() -> None:
     """The library's hook that renews a token puts the kubeconfig's own server back into the settings."""
     asked: list[tuple[str, str | None]] = []
@@ -89,17 +126,10 @@ def test_the_option_host_stays_in_force_when_the_kubeconfig_renews_its_token() -
         def log_message(self, format: str, *args: Any) -> None:
             """Nothing on standard error."""
 
-    kubeconfig = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "here",
-        "clusters": [{"name": "here", "cluster": {"server": "http://127.0.0.1:1"}}],
-        "users": [{"name": "me", "user": {"token": "a-token"}}],
-        "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
-    }
+    kubeconfig = kubeconfig_for("http://127.0.0.1:1", {"token": "a-token"})
     with http.server.HTTPServer(("127.0.0.1", 0), Answer) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        client = Client({"kubeconfig": kubeconfig, "host": f"http://127.0.0.1:{server.server_port}"})
+        client = Client(connect({"kubeconfig": kubeconfig, "host": f"http://127.0.0.1:{server.server_port}"}))
         for path in ("/first", "/second"):
             assert client.raw("GET", path, retry=False).status == 200
         server.shutdown()
@@ -112,7 +142,7 @@ def test_an_https_proxy_is_trusted_by_the_given_authorities(tmp_path: Path) -> N
     authority = tmp_path / "ca.pem"
     authority.write_text(Path(certifi.where()).read_text(encoding="utf-8").partition(end)[0] + end)
     given = {"host": "https://api.example.com", "api_key": "x", "proxy": "https://proxy.example.com"}
-    pool: Any = Client({**given, "ca_cert": str(authority)})._pool
+    pool: Any = connect({**given, "ca_cert": str(authority)}).pool
     for context in (pool.proxy_config.ssl_context, pool.connection_pool_kw["ssl_context"]):
         assert len(context.get_ca_certs()) == 1
     assert pool.connection_pool_kw["_proxy_config"] is pool.proxy_config
@@ -133,3 +163,31 @@ def test_a_host_with_credentials_is_asked_as_nobody_else(tmp_path: Path) -> None
     assert settings.api_key == {"authorization": "Bearer mine"}
     settings, _headers = configuration({**HOST, "kubeconfig": other}, {})
     assert (settings.host, settings.cert_file) == (HOST["host"], str(certificate))
+
+
+def test_a_kubeconfig_that_is_missing_and_one_that_is_wrong_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library reads the variable KUBECONFIG when it is imported."""
+    default = tmp_path / "config"
+    monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(default))
+    with pytest.raises(ClientError, match="No cluster is configured"):
+        configuration({}, {})
+    default.write_text(json.dumps(kubeconfig_for("http://127.0.0.1:1", {})))
+    with pytest.raises(ClientError, match=r"Cannot read .* from the default kubeconfig: .*nowhere"):
+        configuration({"context": "nowhere"}, {})
+
+
+def test_every_impersonated_group_has_a_header_of_its_own() -> None:
+    """A name given in a list may contain a comma; the environment variable separates names by it."""
+    user = {**HOST, "api_key": "x", "impersonate_user": "me"}
+    connection = connect({**user, "impersonate_groups": ["a,b", "c"]}, {})
+    assert [text for name, text in connection.headers() if name == "Impersonate-Group"] == ["a,b", "c"]
+    connection = connect(user, {"K8S_AUTH_IMPERSONATE_GROUPS": "a, b"})
+    assert [text for name, text in connection.headers() if name == "Impersonate-Group"] == ["a", "b"]
+
+
+def test_a_password_replaces_the_token_of_the_kubeconfig() -> None:
+    given = {"kubeconfig": kubeconfig_for(HOST["host"], {"token": "t"}), "username": "me", "password": "p"}
+    sent = [text for name, text in connect(given, {}).headers() if name.lower() == "authorization"]
+    assert sent == ["Basic bWU6cA=="]
