@@ -237,7 +237,7 @@ class Cluster:
             }
         ]
         if self._operator:
-            command = [sys.executable, "-m", "tests.cluster.operator"]
+            command = [sys.executable, "-m", "tests.cluster.operator_simulator"]
             command += ["--kubeconfig", str(self.dir / "operator.kubeconfig")]
             if self._time_scale is not None:
                 command += ["--time-scale", str(self._time_scale)]

@@ -17,8 +17,8 @@ from collections.abc import Callable, Collection
 from copy import deepcopy
 
 from tests.cluster import Cluster
-from tests.cluster.operator import names
-from tests.cluster.operator.api import Api, ApiError, Cache
+from tests.cluster.operator_simulator import names
+from tests.cluster.operator_simulator.api import Api, ApiError, Cache
 from tests.cluster.s3 import Key
 
 from . import recording

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from tests.cluster import Cluster
-from tests.cluster.operator import names
-from tests.cluster.operator.__main__ import Operator
-from tests.cluster.operator.api import Api, ApiError
-from tests.cluster.operator.cluster import Cluster as OperatorCluster
-from tests.cluster.operator.others import NoiseController
+from tests.cluster.operator_simulator import names
+from tests.cluster.operator_simulator.__main__ import Operator
+from tests.cluster.operator_simulator.api import Api, ApiError
+from tests.cluster.operator_simulator.cluster import Cluster as OperatorCluster
+from tests.cluster.operator_simulator.others import NoiseController
 
 from . import recording
 from .recording import Json

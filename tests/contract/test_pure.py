@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.cluster.operator import render
-from tests.cluster.operator.conditions import (
+from tests.cluster.operator_simulator import render
+from tests.cluster.operator_simulator.conditions import (
     ApplyError,
     Conditions,
     PermanentError,
@@ -19,11 +19,16 @@ from tests.cluster.operator.conditions import (
     sync_config_conditions,
     sync_pruner_conditions,
 )
-from tests.cluster.operator.golang import canonical_duration, canonical_quantity, format_duration, parse_duration
-from tests.cluster.operator.names import Json
-from tests.cluster.operator.registry import verify
-from tests.cluster.operator.spec import configured_backends, typed_spec
-from tests.cluster.operator.workqueue import Trigger
+from tests.cluster.operator_simulator.golang import (
+    canonical_duration,
+    canonical_quantity,
+    format_duration,
+    parse_duration,
+)
+from tests.cluster.operator_simulator.names import Json
+from tests.cluster.operator_simulator.registry import verify
+from tests.cluster.operator_simulator.spec import configured_backends, typed_spec
+from tests.cluster.operator_simulator.workqueue import Trigger
 
 from . import recording
 

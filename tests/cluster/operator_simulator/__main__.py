@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``python -m tests.cluster.operator --kubeconfig PATH [--time-scale F]``: the simulated operator as a process.
+"""The simulated operator as a process: ``python -m tests.cluster.operator_simulator --kubeconfig PATH``.
 
 Prints ``operator: ready`` on stdout when everything is installed and its configuration exists; stops on SIGTERM or
 SIGINT.
@@ -138,7 +138,9 @@ def _spec_poke(trigger: Trigger, delay: float) -> Callable[[Json | None, Json | 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run until told to stop; exit code 1 when the cluster cannot be used."""
-    parser = argparse.ArgumentParser(prog="python -m tests.cluster.operator", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.cluster.operator_simulator", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--kubeconfig", required=True, help="kubeconfig of an administrator")
     parser.add_argument("--time-scale", type=float, default=1.0, help="divides the operator's own waits (default 1)")
     parser.add_argument("--noise", type=float, default=0.0, help="seconds between a neighbour's status writes")
