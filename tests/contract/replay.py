@@ -47,8 +47,8 @@ class Recorder:
         self._last: dict[str, Json] = {}
         self._changed = threading.Condition()
         self._caches = {
-            "Config": Cache(api, "Config", changed=self._listener("Config", names.SINGLETON)),
-            "ImagePruner": Cache(api, "ImagePruner", changed=self._listener("ImagePruner", names.SINGLETON)),
+            "Config": Cache(api, "Config", on_change=self._listener("Config", names.SINGLETON)),
+            "ImagePruner": Cache(api, "ImagePruner", on_change=self._listener("ImagePruner", names.SINGLETON)),
             "Deployment": Cache(api, "Deployment", names.NAMESPACE, self._listener("Deployment", names.REGISTRY)),
             "CronJob": Cache(api, "CronJob", names.NAMESPACE, self._listener("CronJob", names.CRONJOB)),
         }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Simulator of the registry operator: same inputs, same writes, same conditions as recordings of the genuine one show.
+"""Simulator of the registry operator: for the same inputs, the writes and conditions that recordings of it show.
 
-Pure rooms (no I/O): golang, spec, conditions, storage (but for the calls it is handed), render, pruner.
-I/O rooms: api (REST and watches), s3 (the real S3 API), controllers (the loops), __main__ (the process).
+Pure modules (no I/O): names, golang, spec, conditions, render, storage (except for the calls of its `World`).
+Modules with I/O: api (REST and watches), s3 (the real S3 API), cluster (caches and writes), bootstrap (installation),
+registry and others (the controllers), workqueue (their waiting), __main__ (the process).
 """

@@ -15,7 +15,7 @@ from .names import Json
 
 IMAGE = "registry.alauda.example/acp/image-registry:v2"
 TOOLS_IMAGE = "registry.alauda.example/acp/ac-cli:v2"
-# The pruner retries by itself, because a Job of it is never retried (backoffLimit 0).
+# The script retries, because its Job is never retried (backoffLimit 0).
 PRUNE_SCRIPT = """for i in 1 2 3 4 5; do "$@" && exit 0; sleep $((i * 30)); done; exit 1"""
 
 
@@ -317,7 +317,7 @@ def disruption_budget(replicas: int) -> Json:
 
 
 def ingress(name: str, host: str, secret: str) -> Json:
-    """Ingress of one route; without a host the rule matches any, which nobody is told about."""
+    """Ingress of one route; without a host the rule matches every host and none is published."""
     rule: Json = {
         "http": {
             "paths": [

@@ -79,7 +79,7 @@ class Driver:
         return bool(self.config["spec"]["storage"].get("managementState") == "Managed")
 
     def changed(self) -> bool:
-        """Whether the section differs from the accepted one; says so in StorageExists until the check is through."""
+        """Whether the section differs from the accepted one; if so, StorageExists is Unknown until checked."""
         if self.config["status"].get("storage", {}).get(self.key) == self.spec:
             return False
         self._unknown()
@@ -90,7 +90,7 @@ class Driver:
         self.conditions.set(EXISTS, "Unknown", f"{self.label} Configuration Changed", text)
 
     def exists(self) -> bool:
-        """Whether an accepted storage is still there; ApplyError when that cannot be told."""
+        """Whether an accepted storage is still there; ApplyError if that cannot be determined."""
         raise NotImplementedError
 
     def create(self) -> None:
@@ -109,7 +109,7 @@ class Driver:
         return {}
 
     def accept(self, managed_if_unset: bool) -> None:
-        """Take the section over into status; fill in an empty management state."""
+        """Copy the section into status; fill in an empty management state."""
         storage = self.config["spec"]["storage"]
         storage.setdefault("managementState", "Managed" if managed_if_unset else "Unmanaged")
         self.config["status"]["storage"] = {
@@ -160,8 +160,8 @@ class Pvc(Driver):
         assert claim is not None
         self._check_modes(name, claim)
         # A default claim adopted from an earlier sync belongs to the operator, any other to the user.
-        owned = (claim["metadata"].get("annotations") or {}).get(names.CLAIM_OWNED) == "true"
-        self.accept(managed_if_unset=owned)
+        operator_owned = (claim["metadata"].get("annotations") or {}).get(names.CLAIM_OWNED) == "true"
+        self.accept(managed_if_unset=operator_owned)
         self.conditions.set(EXISTS, "True", "PVC Exists")
 
     def _default_claim(self) -> None:
@@ -231,7 +231,7 @@ class S3Bucket(Driver):
 
     @cached_property
     def _credentials(self) -> tuple[str, str]:
-        """Access and secret key, read once per sync: what goes into the Pods is what was tried."""
+        """Access and secret key, read once per sync: the Pods get the keys that were tried."""
         user = self.world.secret(names.USER_SECRET)
         if user is not None:
             return _required(user, _ACCESS), _required(user, _SECRET)
@@ -283,11 +283,11 @@ class S3Bucket(Driver):
     def create(self) -> None:
         try:
             client = self._client()
-        except S3Failure as failure:  # a region that is missing shows only when the client is made
+        except S3Failure as failure:  # a missing region shows only when the client is created
             self.conditions.set(EXISTS, "Unknown", "Unknown Error Occurred", str(failure))
             raise ApplyError(str(failure)) from failure
         bucket = self.spec.get("bucket", "")
-        if bucket and self._found(client, bucket):
+        if bucket and self._accessible(client, bucket):
             self.accept(managed_if_unset=False)
             self.conditions.set(EXISTS, "True", "S3 Bucket Exists", "User supplied S3 bucket exists and is accessible")
         else:
@@ -298,7 +298,7 @@ class S3Bucket(Driver):
         if self.managed:
             self._manage(client)
 
-    def _found(self, client: S3, bucket: str) -> bool:
+    def _accessible(self, client: S3, bucket: str) -> bool:
         try:
             client.head(bucket)
         except S3Failure as failure:
@@ -310,7 +310,7 @@ class S3Bucket(Driver):
         return True
 
     def _create_bucket(self, client: S3) -> None:
-        """Create the named bucket, or one with a fresh name; whatever management state the user asked for."""
+        """Create the named bucket, or one with a fresh name, whatever management state the user set."""
         bucket = self.spec.get("bucket") or self.world.bucket_name()
         try:
             client.create(bucket)
@@ -335,7 +335,7 @@ class S3Bucket(Driver):
         raise ApplyError(f"ResourceNotReady: exceeded wait attempts for bucket {bucket}")
 
     def _manage(self, client: S3) -> None:
-        """Extras on a managed bucket; a failure only sets its condition."""
+        """Configure a managed bucket; a failed step only sets its condition."""
         bucket = self.spec["bucket"]
         key = self.spec.get("keyID", "")
         steps: list[tuple[str, Callable[[], None], str, str]] = [
@@ -414,9 +414,9 @@ class S3Bucket(Driver):
 
 
 class Cloud(Driver):
-    """A backend whose cloud cannot be reached from here: its Secret is checked, the rest is believed.
+    """A backend whose cloud cannot be reached from here: its Secret is checked, the rest is assumed to work.
 
-    No recording exists of these; they are here so that switching to and from them can be tested.
+    There are no recordings of these; they exist so that switching to and from them can be tested.
     """
 
     keysets: tuple[tuple[str, ...], ...] = ()
@@ -536,9 +536,9 @@ def sync_storage(config: Json, conditions: Conditions, world: World) -> Driver:
             raise PermanentError("StorageNotConfigured", "storage backend not configured")
         if driver.changed() or not driver.exists():
             driver.create()
-        # A state that was taken away while the backend stayed the same.
-        owned = config["status"].get("storageManaged")
-        config["spec"]["storage"].setdefault("managementState", "Managed" if owned else "Unmanaged")
+        # The state may have been unset while the backend stayed the same.
+        managed = config["status"].get("storageManaged")
+        config["spec"]["storage"].setdefault("managementState", "Managed" if managed else "Unmanaged")
         return driver
     except PermanentError:
         raise
