@@ -89,7 +89,7 @@ def test_quantities_come_back_as_kubernetes_writes_them(text: object, canonical:
 
 
 @pytest.mark.parametrize("text", ["much", "", "1 Gi", "1KB"])
-def test_no_quantity_is_refused(text: str) -> None:
+def test_what_is_not_a_quantity_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not a quantity"):
         canonical_quantity(text)
 
@@ -307,14 +307,14 @@ def test_an_event_does_not_wait_for_the_backoff() -> None:
     trigger, stop = Trigger(), threading.Event()
     trigger.after(60)
     threading.Timer(0.05, trigger.poke).start()
-    begun = time.monotonic()
+    start = time.monotonic()
     assert trigger.wait(stop)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - start < 5
     stop.set()
     assert not trigger.wait(stop)
 
 
-# The comparison itself: it must see what it is for.
+# The comparison itself: it must detect every kind of difference.
 
 
 @pytest.mark.parametrize("name", recording.names())
@@ -361,11 +361,11 @@ def _env(body: Json) -> None:
         ("s3-good", "Deployment", 1, _env, "object"),
     ],
 )
-def test_the_comparison_sees_a_change(name: str, kind: str, number: int, change: object, track: str) -> None:
+def test_the_comparison_detects_a_change(name: str, kind: str, number: int, change: object, track: str) -> None:
     assert track in {difference.track for difference in _changed(name, kind, number, change)}
 
 
-def test_the_comparison_sees_a_missing_stale_window() -> None:
+def test_the_comparison_detects_a_missing_stale_window() -> None:
     scenario = recording.load("pvc-rwx-rolling")
     stale = [line for line in scenario.lines if line.kind == "Config"][2]
     fresh = [line for line in scenario.lines if line.kind == "Config"][3]
