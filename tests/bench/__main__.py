@@ -56,12 +56,7 @@ PARTS: dict[str, dict[str, Any]] = {
         "ignored_namespaces": ["kube-public"],
         "ignore_system_namespaces": True,
     },
-    "image_limits": {
-        "namespaces": ["default"],
-        "quota": {"imagestreams": 20, "images": 200, "image_tags": 200},
-        "image": {"storage": "1Gi"},
-        "image_stream": {"images": 100, "image_tags": 100},
-    },
+    "image_limits": {"namespaces": ["default"], **limits.LIMITS},
     "image_pruner": {
         "schedule": "0 0 * * *",
         "suspend": False,

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 CRDS = Path(__file__).resolve().parent / "crds"
-NAMESPACE = "image-registry-system"
 _counter = itertools.count(1)
 
 

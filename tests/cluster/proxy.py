@@ -16,7 +16,6 @@ Protocol upgrades (exec, attach, port-forward) are answered with 501: nothing he
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import http.client
 import http.server
@@ -37,6 +36,8 @@ from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 import yaml
+
+from tests.cluster.kubeconfig import current_context, material
 
 FaultKind = Literal["slow", "status", "reset", "drop"]
 
@@ -122,16 +123,10 @@ class _Upstream:
 
     def __init__(self, kubeconfig: Path) -> None:
         try:
-            document = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError) as error:
-            raise ProxyError(f"cannot read kubeconfig {kubeconfig}: {error}") from error
-        try:
-            context = _named(document["contexts"], document["current-context"])["context"]
-            cluster = _named(document["clusters"], context["cluster"])["cluster"]
-            user = _named(document["users"], context["user"])["user"] or {}
-            url = urlsplit(cluster["server"])
-        except (KeyError, TypeError) as error:
-            raise ProxyError(f"kubeconfig {kubeconfig} lacks {error}") from error
+            cluster, user = current_context(kubeconfig)
+        except (OSError, ValueError) as error:
+            raise ProxyError(str(error)) from error
+        url = urlsplit(cluster["server"])
         self.secure = url.scheme == "https"
         self.host = url.hostname or ""
         self.port = url.port or (443 if self.secure else 80)
@@ -140,8 +135,8 @@ class _Upstream:
         base = kubeconfig.parent
         self._anonymous = self._context(cluster, base)
         self._authenticated = self._context(cluster, base)
-        certificate = _material(user, "client-certificate", base)
-        key = _material(user, "client-key", base)
+        certificate = material(user, "client-certificate", base)
+        key = material(user, "client-key", base)
         if certificate and key:
             with tempfile.NamedTemporaryFile("wb", suffix=".pem") as pem:
                 pem.write(certificate + b"\n" + key)
@@ -151,7 +146,7 @@ class _Upstream:
     @staticmethod
     def _context(cluster: dict[str, Any], base: Path) -> ssl.SSLContext:
         context = ssl.create_default_context()
-        authority = _material(cluster, "certificate-authority", base)
+        authority = material(cluster, "certificate-authority", base)
         if authority:
             context.load_verify_locations(cadata=authority.decode("ascii"))
         if cluster.get("insecure-skip-tls-verify"):
@@ -166,21 +161,6 @@ class _Upstream:
         return http.client.HTTPSConnection(
             self.host, self.port, context=self._anonymous if anonymous else self._authenticated
         )
-
-
-def _named(items: list[dict[str, Any]], name: str) -> dict[str, Any]:
-    for item in items:
-        if item["name"] == name:
-            return item
-    raise KeyError(name)
-
-
-def _material(section: dict[str, Any], key: str, base: Path) -> bytes:
-    if section.get(key + "-data"):
-        return base64.b64decode(str(section[key + "-data"]))
-    if section.get(key):
-        return (base / str(section[key])).read_bytes()
-    return b""
 
 
 class ApiProxy:

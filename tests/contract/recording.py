@@ -39,8 +39,8 @@ from typing import Any
 Json = dict[str, Any]
 
 TRACES = Path(__file__).resolve().parent.parent / "fixtures" / "traces"
-# The genuine operator's client lets one sync pass every 0.6 s once its burst is used up: a value that was shown for less
-# than about that long was shown by chance.
+# The genuine operator's client lets one sync pass every 0.6 s once its burst is used up: a value shown for less than
+# about that long was shown by chance.
 TRANSIENT = 0.7
 OBJECTS = ("Config", "ImagePruner", "Deployment", "CronJob")
 CONFIG_CONDITIONS = (

@@ -19,7 +19,7 @@ from pathlib import Path
 from . import names
 from .api import Api, ApiError
 from .bootstrap import install
-from .cluster import Cluster
+from .cluster import REGISTRY_KINDS, Cluster
 from .conditions import ApplyError
 from .names import Json
 from .others import CertificatesController, NoiseController, PrunerController, PullSecretController
@@ -60,15 +60,7 @@ class Operator:
         on_certificates = self._add("certificates", certificates.sync, resync=_RESYNC)
         # Asynchronous on purpose: nobody may rely on pull secrets right after a patch (newer pages).
         on_pull_secrets = self._add("pull-secrets", pull_secrets.sync, resync=60.0)
-        for kind in (
-            "Deployment",
-            "Service",
-            "Secret",
-            "ConfigMap",
-            "ServiceAccount",
-            "PodDisruptionBudget",
-            "Ingress",
-        ):
+        for kind in REGISTRY_KINDS:
             self.cluster.caches[kind].listen(_poke(on_registry))
         self.cluster.caches["Config"].listen(_poke(on_registry))
         self.cluster.caches["Config"].listen(_spec_poke(on_pull_secrets, 1.0 / scale))

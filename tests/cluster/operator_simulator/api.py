@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import logging
-import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -14,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import urllib3
-import yaml
+
+from tests.cluster.kubeconfig import current_context, material
 
 from .names import GROUP, Json
 
@@ -76,14 +75,8 @@ class Api:
 
     def __init__(self, kubeconfig: str | Path) -> None:
         path = Path(kubeconfig)
-        document: Json = yaml.safe_load(path.read_text(encoding="utf-8"))
-        try:
-            context = _named(document["contexts"], document["current-context"])["context"]
-            cluster = _named(document["clusters"], context["cluster"])["cluster"]
-            user = _named(document["users"], context["user"]).get("user") or {}
-            self._server: str = cluster["server"].rstrip("/")
-        except KeyError as error:
-            raise ValueError(f"kubeconfig {path} lacks {error}") from error
+        cluster, user = current_context(path)
+        self._server: str = cluster["server"].rstrip("/")
         self._headers = {"User-Agent": "cluster-image-registry-operator"}
         if user.get("token"):
             self._headers["Authorization"] = f"Bearer {user['token']}"
@@ -95,13 +88,12 @@ class Api:
                 ("cert_file", user, "client-certificate"),
                 ("key_file", user, "client-key"),
             ):
-                if section.get(key + "-data"):
+                content = material(section, key, path.parent)
+                if content:
                     file = Path(self._folder.name) / option
                     file.touch(mode=0o600)
-                    file.write_bytes(base64.b64decode(section[key + "-data"]))
+                    file.write_bytes(content)
                     options[option] = str(file)
-                elif section.get(key):
-                    options[option] = os.path.join(path.parent, section[key])
             options["cert_reqs"] = "CERT_NONE" if cluster.get("insecure-skip-tls-verify") else "CERT_REQUIRED"
         self._pool = urllib3.PoolManager(**options)
 
@@ -310,13 +302,6 @@ def _key(obj: Json) -> tuple[str, str]:
 
 def _version(obj: Json) -> int:
     return int(obj["metadata"]["resourceVersion"])
-
-
-def _named(items: list[Json], name: str) -> Json:
-    for item in items:
-        if item["name"] == name:
-            return item
-    raise KeyError(name)
 
 
 def _decode(status: int, data: bytes) -> Json:

@@ -17,7 +17,7 @@ from .s3 import S3, S3Access
 log = logging.getLogger("operator")
 
 # Kinds in the registry's namespace that are watched; claims, Pods, Nodes, StorageClasses are not (operator fact 3.4).
-WATCHED = (
+REGISTRY_KINDS = (
     "Deployment",
     "Service",
     "Secret",
@@ -25,9 +25,8 @@ WATCHED = (
     "ServiceAccount",
     "PodDisruptionBudget",
     "Ingress",
-    "CronJob",
-    "Job",
 )
+WATCHED = (*REGISTRY_KINDS, "CronJob", "Job")
 
 
 class Conflict(Exception):

@@ -243,17 +243,7 @@ def registry_deployment(spec: Json, storage: StorageParts, dependencies: str, zo
             "spec": pod,
         },
     }
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {
-            "name": names.REGISTRY,
-            "namespace": names.NAMESPACE,
-            "labels": names.LABELS,
-            "annotations": {names.SPEC_HASH: checksum(body)},
-        },
-        "spec": body,
-    }
+    return _deployment(names.REGISTRY, names.LABELS, body)
 
 
 def plain_deployment(name: str, replicas: int = 1) -> Json:
@@ -276,6 +266,10 @@ def plain_deployment(name: str, replicas: int = 1) -> Json:
             },
         },
     }
+    return _deployment(name, labels, body)
+
+
+def _deployment(name: str, labels: dict[str, str], spec: Json) -> Json:
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -283,9 +277,9 @@ def plain_deployment(name: str, replicas: int = 1) -> Json:
             "name": name,
             "namespace": names.NAMESPACE,
             "labels": labels,
-            "annotations": {names.SPEC_HASH: checksum(body)},
+            "annotations": {names.SPEC_HASH: checksum(spec)},
         },
-        "spec": body,
+        "spec": spec,
     }
 
 

@@ -237,10 +237,7 @@ class S3Bucket(Driver):
             return _required(user, _ACCESS), _required(user, _SECRET)
         minted = self.world.secret(names.INSTALLER_SECRET)
         if minted is None:
-            raise ApplyError(
-                f'unable to get cluster minted credentials "{names.NAMESPACE}/{names.INSTALLER_SECRET}": '
-                f'secret "{names.INSTALLER_SECRET}" not found'
-            )
+            raise _no_credentials()
         return _required(minted, "aws_access_key_id"), _required(minted, "aws_secret_access_key")
 
     def _client(self) -> S3:
@@ -267,25 +264,18 @@ class S3Bucket(Driver):
         if not self.spec.get("bucket"):
             return False
         try:
-            self._client().head(self.spec["bucket"])
-        except S3Failure as failure:
-            if failure.code in ("NotFound", "Forbidden", "NoSuchBucket"):
-                self.conditions.set(EXISTS, "False", failure.code, str(failure))
-                return False
-            self.conditions.set(EXISTS, "Unknown", "Unknown Error Occurred", str(failure))
-            raise ApplyError(str(failure)) from failure
-        except ApplyError as error:
-            self.conditions.set(EXISTS, "Unknown", "Unknown Error Occurred", str(error))
-            raise
-        self.conditions.set(EXISTS, "True", "S3 Bucket Exists")
-        return True
+            accessible = self._accessible(self._client(), self.spec["bucket"])
+        except (S3Failure, ApplyError) as error:
+            raise self._unknown_error(error) from error
+        if accessible:
+            self.conditions.set(EXISTS, "True", "S3 Bucket Exists")
+        return accessible
 
     def create(self) -> None:
         try:
             client = self._client()
         except S3Failure as failure:  # a missing region shows only when the client is created
-            self.conditions.set(EXISTS, "Unknown", "Unknown Error Occurred", str(failure))
-            raise ApplyError(str(failure)) from failure
+            raise self._unknown_error(failure) from failure
         bucket = self.spec.get("bucket", "")
         if bucket and self._accessible(client, bucket):
             self.accept(managed_if_unset=False)
@@ -305,9 +295,12 @@ class S3Bucket(Driver):
             if failure.code in ("NotFound", "Forbidden", "NoSuchBucket"):
                 self.conditions.set(EXISTS, "False", failure.code, str(failure))
                 return False
-            self.conditions.set(EXISTS, "Unknown", "Unknown Error Occurred", str(failure))
-            raise ApplyError(str(failure)) from failure
+            raise self._unknown_error(failure) from failure
         return True
+
+    def _unknown_error(self, error: Exception) -> ApplyError:
+        self.conditions.set(EXISTS, "Unknown", "Unknown Error Occurred", str(error))
+        return ApplyError(str(error))
 
     def _create_bucket(self, client: S3) -> None:
         """Create the named bucket, or one with a fresh name, whatever management state the user set."""
@@ -403,9 +396,7 @@ class S3Bucket(Driver):
             env.append(("REGISTRY_STORAGE_S3_CHUNKSIZE", str(spec["chunkSizeMiB"] * 1048576)))
         if spec.get("cloudFront") is not None:
             env.append(("REGISTRY_MIDDLEWARE_STORAGE", _cloudfront(spec["cloudFront"])))
-        volume = {"name": names.GENERATED_SECRET, "secret": {"secretName": names.GENERATED_SECRET}}
-        mount = {"name": names.GENERATED_SECRET, "mountPath": CREDENTIALS_PATH, "readOnly": True}
-        return StorageParts(env, [volume], [mount])
+        return _with_credentials(env)
 
     def secret_data(self) -> dict[str, str]:
         access_key, secret_key = self._credentials
@@ -425,10 +416,7 @@ class Cloud(Driver):
     def _keys(self) -> dict[str, str]:
         user = self.world.secret(names.USER_SECRET)
         if user is None:
-            raise ApplyError(
-                f'unable to get cluster minted credentials "{names.NAMESPACE}/{names.INSTALLER_SECRET}": '
-                f'secret "{names.INSTALLER_SECRET}" not found'
-            )
+            raise _no_credentials()
         for keys in self.keysets:
             if all(key in (user.get("data") or {}) for key in keys):
                 return {key: _required(user, key) for key in keys}
@@ -450,9 +438,7 @@ class Cloud(Driver):
             for name, variable in self.variables
             if self.spec.get(name)
         ]
-        volume = {"name": names.GENERATED_SECRET, "secret": {"secretName": names.GENERATED_SECRET}}
-        mount = {"name": names.GENERATED_SECRET, "mountPath": CREDENTIALS_PATH, "readOnly": True}
-        return StorageParts(env, [volume], [mount])
+        return _with_credentials(env)
 
     def secret_data(self) -> dict[str, str]:
         return self._keys()
@@ -574,6 +560,20 @@ def _required(secret: Json, key: str) -> str:
         meta = secret["metadata"]
         raise ApplyError(f'secret "{meta["namespace"]}/{meta["name"]}" does not contain required key "{key}"')
     return base64.b64decode(data[key]).decode(errors="replace")
+
+
+def _no_credentials() -> ApplyError:
+    """Neither the user nor the installation has provided credentials."""
+    return ApplyError(
+        f'unable to get cluster minted credentials "{names.NAMESPACE}/{names.INSTALLER_SECRET}": '
+        f'secret "{names.INSTALLER_SECRET}" not found'
+    )
+
+
+def _with_credentials(env: list[tuple[str, str]]) -> StorageParts:
+    volume = {"name": names.GENERATED_SECRET, "secret": {"secretName": names.GENERATED_SECRET}}
+    mount = {"name": names.GENERATED_SECRET, "mountPath": CREDENTIALS_PATH, "readOnly": True}
+    return StorageParts(env, [volume], [mount])
 
 
 def _filesystem(source: Json) -> StorageParts:
