@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How fast the collection is, measured in one run against what people compare it with (`make bench`).
+"""How fast the collection is, measured in one run against its alternatives (`make bench`).
 
     python -m tests.bench [--rounds 7] [--no-fleet] [--no-generic] [--no-limits]
 
-Rounds alternate between the contenders, so that a busy machine is unfair to all of them alike; medians are printed.
+Rounds alternate between the contenders, so that a busy machine affects all of them alike; medians are printed.
 """
 
 from __future__ import annotations
@@ -58,12 +58,7 @@ PARTS: dict[str, dict[str, Any]] = {
         "ignored_namespaces": ["kube-public"],
         "ignore_system_namespaces": True,
     },
-    "image_limits": {
-        "namespaces": ["default"],
-        "quota": {"imagestreams": 20, "images": 200, "image_tags": 200},
-        "image": {"storage": "1Gi"},
-        "image_stream": {"images": 100, "image_tags": 100},
-    },
+    "image_limits": {"namespaces": ["default"], **limits.LIMITS},
     "image_pruner": {
         "schedule": "0 0 * * *",
         "suspend": False,
@@ -72,7 +67,7 @@ PARTS: dict[str, dict[str, Any]] = {
         "resources": RESOURCES,
     },
 }
-"""The whole page, as it is converged when nothing has to change."""
+"""Options for the whole page, which change nothing once they are applied."""
 
 
 def generic_tasks() -> list[dict[str, Any]]:
@@ -99,7 +94,7 @@ def generic_tasks() -> list[dict[str, Any]]:
         "metadata": {"name": "image-registry-quota", "namespace": "default"},
         "spec": {"hard": HARD},
     }
-    limits = {
+    limit_range = {
         "apiVersion": "v1",
         "kind": "LimitRange",
         "metadata": {"name": "image-registry-limits", "namespace": "default"},
@@ -110,7 +105,7 @@ def generic_tasks() -> list[dict[str, Any]]:
     definitions: list[tuple[Any, dict[str, Any]]] = [
         ({**config, "spec": spec}, wait),
         ({**config, "spec": {"imagePullSecret": settings}}, {}),
-        ([quota, limits], {}),
+        ([quota, limit_range], {}),
         ({"apiVersion": group, "kind": "ImagePruner", "metadata": {"name": "cluster"}, "spec": pruner}, {}),
     ]
     return [
@@ -120,7 +115,7 @@ def generic_tasks() -> list[dict[str, Any]]:
 
 
 def run_module(module: str, **args: Any) -> dict[str, Any]:
-    """One module in this process."""
+    """Run a module in this process."""
     main = importlib.import_module(f"{MODULES}.{module}").main
     output = io.StringIO()
     with patch_module_args(args), contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
@@ -144,7 +139,7 @@ class Player:
         }
 
     def write(self, name: str, tasks: list[dict[str, Any]], hosts: str = "localhost") -> Path:
-        """A playbook of these tasks."""
+        """Write a playbook of these tasks."""
         path = self.folder / f"{name}.yml"
         path.write_text(yaml.safe_dump([{"hosts": hosts, "gather_facts": False, "tasks": tasks}]))
         return path
@@ -154,11 +149,11 @@ class Player:
         measured = self.folder / "measured"
         code = (
             "import resource, subprocess, sys, time\n"
-            "began = time.monotonic()\n"
+            "start = time.monotonic()\n"
             "code = subprocess.run(sys.argv[2:], stdout=open(sys.argv[1] + '.out', 'w'), "
             "stderr=subprocess.STDOUT).returncode\n"
             "peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss\n"
-            "open(sys.argv[1], 'w').write(f'{time.monotonic() - began} {peak}')\n"
+            "open(sys.argv[1], 'w').write(f'{time.monotonic() - start} {peak}')\n"
             "sys.exit(code)\n"
         )
         command = [sys.executable, "-c", code, str(measured), str(self.command), str(playbook), *flags]
@@ -168,12 +163,12 @@ class Player:
         return float(seconds), int(peak)
 
 
-def with_generic(folder: Path) -> Path | None:
-    """ansible-playbook of an environment that has kubernetes.core (PyPI's `ansible` carries it), or None."""
+def generic_command(folder: Path) -> Path | None:
+    """ansible-playbook with kubernetes.core (part of PyPI's `ansible`); None if that cannot be installed."""
     uv = shutil.which("uv") or str(ROOT / ".cache" / "uv" / "bin" / "uv")
     target = ROOT / ".cache" / "bench"
     if not (target / "bin" / "ansible-playbook").exists():
-        say("making an environment with kubernetes.core (PyPI's ansible) …")
+        show("creating an environment with kubernetes.core (PyPI's ansible) …")
         lock = str(ROOT / "requirements" / "dev.txt")
         steps = (
             [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(target)],
@@ -185,13 +180,13 @@ def with_generic(folder: Path) -> Path | None:
     return target / "bin" / "ansible-playbook"
 
 
-def say(text: str = "") -> None:
-    """One line at once."""
+def show(text: str = "") -> None:
+    """Print a line immediately."""
     print(text, flush=True)
 
 
 def compare(cluster: Cluster, folder: Path, rounds: int, generic: bool) -> None:
-    """Alternating runs of the contenders; medians without what ansible-playbook itself costs to start are shown too."""
+    """Run the contenders in turn and print medians; one contender is the mere start of ansible-playbook."""
     player = Player(folder, str(cluster.kubeconfig))
     ours = [{f"alauda.image_registry.{name}": options} for name, options in PARTS.items()]
     contenders: dict[str, tuple[Player, Path, tuple[str, ...]]] = {
@@ -200,34 +195,34 @@ def compare(cluster: Cluster, folder: Path, rounds: int, generic: bool) -> None:
         "collection, ordinary modules": (player, player.write("ours", ours), ("-e", f"{SWITCH}=false")),
         "four ansible.builtin.ping": (player, player.write("ping", [{"ansible.builtin.ping": {}}] * 4), ()),
     }
-    command = with_generic(folder) if generic else None
+    command = generic_command(folder) if generic else None
     if command is not None:
         other = Player(folder, str(cluster.kubeconfig), command)
         contenders["kubernetes.core.k8s, same objects"] = (other, other.write("generic", generic_tasks()), ())
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     peaks: dict[str, int] = dict.fromkeys(contenders, 0)
     for number in range(rounds + 1):
-        for name, (who, playbook, flags) in contenders.items():
-            took, peak = who.play(playbook, *flags)
+        for name, (runner, playbook, flags) in contenders.items():
+            elapsed, peak = runner.play(playbook, *flags)
             if number:  # the first round fills caches
-                seconds[name].append(took)
+                seconds[name].append(elapsed)
                 peaks[name] = max(peaks[name], peak)
-        say(f"  round {number}/{rounds}")
+        show(f"  round {number}/{rounds}")
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     base = medians["collection, in the controller"]
-    say(f"\nthe whole page with nothing to change, median of {rounds}, alternating:")
+    show(f"\nthe whole page, nothing to change, median of {rounds}, alternating:")
     for name, median in medians.items():
         spread = f"{min(seconds[name]):.2f}-{max(seconds[name]):.2f}"
-        say(
+        show(
             f"  {name:36s} {median:6.2f} s ({spread})  collection = {base / median:.2f}x  peak "
             f"{peaks[name] // 1024} MiB"
         )
-    say("  goals: <= 0.40x kubernetes.core, <= 0.75x four pings")
+    show("  goals: <= 0.40x kubernetes.core, <= 0.75x four pings")
 
 
 def single_tasks(cluster: Cluster) -> None:
     """Requests at the wire and CPU of each part, nothing to change."""
-    say("\neach part alone, nothing to change (in this process, imports paid):")
+    show("\neach part alone, nothing to change (in this process, modules already imported):")
     with ApiProxy(cluster.kubeconfig) as proxy:
         for name, options in PARTS.items():
             run_module(name, kubeconfig=str(cluster.kubeconfig), **options)
@@ -236,15 +231,15 @@ def single_tasks(cluster: Cluster) -> None:
             requests = len(proxy.requests)
             cpu, wall = [], []
             for _round in range(7):
-                began, spent = time.monotonic(), time.thread_time()
+                start, cpu_start = time.monotonic(), time.thread_time()
                 run_module(name, kubeconfig=str(cluster.kubeconfig), **options)
-                wall.append(time.monotonic() - began)
-                cpu.append(time.thread_time() - spent)
-            say(
+                wall.append(time.monotonic() - start)
+                cpu.append(time.thread_time() - cpu_start)
+            show(
                 f"  {name:20s} {requests} requests  {statistics.median(cpu) * 1000:5.1f} ms CPU "
                 f"{statistics.median(wall) * 1000:6.1f} ms in all"
             )
-    say("  goal: no task above 60 ms of CPU (here TLS is included)")
+    show("  goal: no task above 60 ms of CPU (here TLS is included)")
 
 
 def delay(cluster: Cluster, rounds: int) -> None:
@@ -278,7 +273,7 @@ def delay(cluster: Cluster, rounds: int) -> None:
         follow.stop()
     sink.put(None)
     run_module("registry_storage", kubeconfig=str(cluster.kubeconfig), **PARTS["registry_storage"])
-    say(
+    show(
         f"\nrollout complete to return: median {statistics.median(delays):.2f} s, worst {max(delays):.2f} s (goal "
         "<= 0.5 s)"
     )
@@ -286,7 +281,7 @@ def delay(cluster: Cluster, rounds: int) -> None:
 
 def fleet(folder: Path, names: int, rounds: int) -> None:
     """One inventory host for each name, five clusters, forks=20, nothing to change."""
-    say("\nfleet: starting 5 clusters …")
+    show("\nfleet: starting 5 clusters …")
     with contextlib.ExitStack() as stack:
         clusters = [stack.enter_context(Cluster(name=f"fleet-{number}-{os.getpid()}")) for number in range(5)]
         hosts = {}
@@ -300,16 +295,16 @@ def fleet(folder: Path, names: int, rounds: int) -> None:
         player = Player(folder, "")
         task = {"kubeconfig": "{{ registry_cluster }}", **PARTS["registry_storage"]}
         playbook = player.write("fleet-play", [{"alauda.image_registry.registry_storage": task}], "all")
-        took = [player.play(playbook, "-i", str(inventory), "--forks", "20")[0] for _round in range(rounds)]
-        median = statistics.median(took)
-        say(
+        durations = [player.play(playbook, "-i", str(inventory), "--forks", "20")[0] for _round in range(rounds)]
+        median = statistics.median(durations)
+        show(
             f"  {len(hosts)} hosts on 5 clusters, forks=20, nothing to change: {median:.1f} s, "
             f"{median / len(hosts):.3f} s a host (median of {rounds}; goal <= 0.5 s)"
         )
 
 
 def machine() -> str:
-    """What the figures were taken on."""
+    """The processor that the figures depend on."""
     information = Path("/proc/cpuinfo")
     text = information.read_text() if information.exists() else ""
     model = next((line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("model name")), "")
@@ -317,26 +312,26 @@ def machine() -> str:
 
 
 def main() -> int:
-    """The command line."""
+    """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--no-fleet", action="store_true")
     parser.add_argument("--no-generic", action="store_true", help="without kubernetes.core")
     parser.add_argument("--no-limits", action="store_true", help="without the 1,000 namespaces of image_limits")
     options = parser.parse_args()
-    say(f"machine: {machine()}, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}")
+    show(f"machine: {machine()}, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with Cluster(name=f"bench-{os.getpid()}") as cluster:
-            for module, given in PARTS.items():
-                run_module(module, kubeconfig=str(cluster.kubeconfig), **given)
+            for module, arguments in PARTS.items():
+                run_module(module, kubeconfig=str(cluster.kubeconfig), **arguments)
             single_tasks(cluster)
             delay(cluster, options.rounds)
             compare(cluster, folder, options.rounds, not options.no_generic)
         if not options.no_fleet:
             fleet(folder, 20, 3)
     if not options.no_limits:
-        say("\nimage_limits over 1,000 namespaces:")
+        show("\nimage_limits over 1,000 namespaces:")
         limits.figures(1000)
     return 0
 

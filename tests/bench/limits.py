@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`make bench-limits`: image_limits over many namespaces of an embedded cluster, with figures. Asserts nothing.
+"""`make bench-limits`: figures of image_limits over many namespaces of an embedded cluster. Asserts nothing.
 
     python -m tests.bench.limits [--namespaces 1000]
 
-Every run is the module in a process of its own, as Ansible starts it; requests are counted at the wire in runs of their
-own, because the counting proxy costs time.
+Every run starts the module in its own process, as Ansible does; requests are counted at the wire in separate runs,
+because the counting proxy costs time.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ SCRIPT = """
 import contextlib, io, json, resource, sys, time
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.alauda.image_registry.plugins.modules.image_limits import main
-started, output = time.monotonic(), io.StringIO()
+start, output = time.monotonic(), io.StringIO()
 with patch_module_args(json.loads(sys.argv[1])), contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
     main()
 result = json.loads(output.getvalue())
 print(json.dumps({
     "failed": result.get("msg", "") if result.get("failed") else "",
     "changed": result.get("changed", False),
-    "seconds": time.monotonic() - started,
+    "seconds": time.monotonic() - start,
     "verified": result.get("verification", {}).get("seconds", 0.0),
     "mebibytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
 }))
@@ -53,7 +53,7 @@ print(json.dumps({
 
 @dataclass(frozen=True)
 class Run:
-    """One run of the module. seconds: without Python's start. verified: of these, reading back and waiting."""
+    """One run of the module: ``seconds`` without Python's start, ``verified`` the part spent on verification."""
 
     changed: bool
     seconds: float
@@ -62,8 +62,8 @@ class Run:
 
 
 def run(kubeconfig: str, **options: Any) -> Run:
-    """Runs the module in a process of its own. Raises RuntimeError when it fails."""
-    done = subprocess.run(
+    """Run the module in its own process; RuntimeError if it fails."""
+    answer = subprocess.run(
         [sys.executable, "-c", SCRIPT, json.dumps({"kubeconfig": kubeconfig, **LIMITS, **options})],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT / "tests" / "collections")},
@@ -71,12 +71,12 @@ def run(kubeconfig: str, **options: Any) -> Run:
         text=True,
         check=False,
     )
-    if done.returncode:
-        raise RuntimeError(done.stderr.strip())
-    values = json.loads(done.stdout)
-    failed = values.pop("failed")
-    if failed:
-        raise RuntimeError(failed)
+    if answer.returncode:
+        raise RuntimeError(answer.stderr.strip())
+    values = json.loads(answer.stdout)
+    failure = values.pop("failed")
+    if failure:
+        raise RuntimeError(failure)
     return Run(**values)
 
 
@@ -90,15 +90,15 @@ def _create(cluster: Cluster, count: int) -> None:
 
 
 def figures(count: int) -> None:
-    """Print them for so many namespaces, on a cluster of their own."""
+    """Print the figures for ``count`` namespaces, on a cluster of their own."""
     with Cluster(f"bench-{os.getpid()}", s3=False, report=ScreenSteps(sys.stdout)) as cluster:
         kubeconfig = str(cluster.kubeconfig)
-        started = time.monotonic()
+        start = time.monotonic()
         _create(cluster, count)
         print(
-            f"{count} namespaces made in {time.monotonic() - started:.1f} s; load {os.getloadavg()[0]:.1f}", flush=True
+            f"{count} namespaces created in {time.monotonic() - start:.1f} s; load {os.getloadavg()[0]:.1f}", flush=True
         )
-        # Storing is what is measured; how long the quota controller takes to look at them is the cluster's affair.
+        # This measures storing; how long the quota controller takes to notice depends on the cluster.
         first = run(kubeconfig, wait=False, **ALL)
         objects = 2 * count
         print(
@@ -107,9 +107,7 @@ def figures(count: int) -> None:
         )
         print(f"{first.mebibytes:.0f} MiB", flush=True)
         settled = run(kubeconfig, **ALL)
-        print(
-            f"verified:          the quota controller had taken note after another {settled.verified:.2f} s", flush=True
-        )
+        print(f"verified:          the quota controller had counted after another {settled.verified:.2f} s", flush=True)
         again = run(kubeconfig, **ALL)
         with ApiProxy(kubeconfig) as proxy:
             run(str(proxy.kubeconfig), **ALL)

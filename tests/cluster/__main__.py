@@ -23,9 +23,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     for command in (up, down):
         command.add_argument("--name", default="default")
     status.add_argument("--name", help="default: every running cluster")
-    status.add_argument("--json", action="store_true", help="for programs; holds the keys of the S3 server")
-    down.add_argument("--all", action="store_true", help="stop every cluster of yours")
-    up.add_argument("--no-operator", action="store_true", help="leave the operator simulator out")
+    status.add_argument("--json", action="store_true", help="machine-readable; contains the keys of the S3 server")
+    down.add_argument("--all", action="store_true", help="stop all your clusters")
+    up.add_argument("--no-operator", action="store_true", help="do not start the operator simulator")
     up.add_argument("--s3", action=argparse.BooleanOptionalAction, default=True, help="start the S3 server at once")
     up.add_argument("--time-scale", type=float, metavar="F", help="divides the operator simulator's own waits")
     return parser.parse_args(argv)
@@ -55,7 +55,7 @@ def _down(options: argparse.Namespace) -> None:
     for name in names if options.all else [options.name]:
         if name in names:
             Cluster(name).stop()
-            print(f"cluster {name!r} is stopped, its data is removed", file=sys.stderr)
+            print(f"stopped cluster {name!r} and removed its data", file=sys.stderr)
         else:
             print(f"no running cluster named {name!r}", file=sys.stderr)
 

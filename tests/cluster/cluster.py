@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Start, ask and stop embedded clusters. The command line and the tests use the same class.
+"""Start, query and stop embedded clusters. The command line and the tests use the same class.
 
     with Cluster() as cluster:                  # free ports, a data folder of its own, gone afterwards
         cluster.kubectl("get", "pods", "-A")
         client = load(cluster.kubeconfig)
 
-A supervisor process (``lab supervise``) owns every process of a cluster. It ends when it is told to, or when the
-Python process that started it is gone, however that ended; whatever ends the supervisor ends all the rest.
+A supervisor process (``lab supervise``) owns every process of a cluster. It ends on request, or when the Python
+process that started it is gone, however that ended; all other processes of the cluster end with it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 CRDS = Path(__file__).resolve().parent / "crds"
-NAMESPACE = "image-registry-system"
 _counter = itertools.count(1)
 
 
@@ -89,7 +88,7 @@ def _is_running(name: str) -> bool:
 
 
 def _sweep() -> None:
-    """Remove what clusters left behind whose supervisor was killed. Call it with the home lock held."""
+    """Remove the leftovers of clusters whose supervisor was killed. Call it with the home lock held."""
     names = {path.stem for path in home().glob("*.lock")} | {path.name for path in home().iterdir() if path.is_dir()}
     for name in names:
         if not _is_running(name):
@@ -98,7 +97,7 @@ def _sweep() -> None:
 
 
 def running() -> list[str]:
-    """Names of the running clusters; dead ones' folders are removed on the way."""
+    """Names of the running clusters; also removes the folders of dead ones."""
     with _home_lock():
         _sweep()
         return sorted(path.stem for path in home().glob("*.lock"))
@@ -119,12 +118,12 @@ class Cluster:
     """One embedded cluster.
 
     Args:
-        name: of the cluster, unique among the user's running ones; without it a free one is made.
+        name: of the cluster, unique among the user's running ones; by default a free one is chosen.
         operator: also run the operator simulator.
-        s3: start the S3 server at once; else it starts at the first use of :attr:`s3`.
-        time_scale: divides the operator simulator's own waits (10: ten times as fast); None: as in life.
-        report: called for each step of the start; default: nothing is shown.
-        show_build: called while the program is built; default: progress on standard error.
+        s3: start the S3 server at once; by default it starts at the first use of :attr:`s3`.
+        time_scale: divides the operator simulator's own waits (10: ten times as fast); None: as a real operator.
+        report: called for each step of the start; by default nothing is shown.
+        show_build: called while the program is built; by default progress goes to standard error.
     """
 
     def __init__(
@@ -150,14 +149,14 @@ class Cluster:
         self._s3: S3 | None = None
         self._program: Path | None = None
 
-    # Life
+    # Lifecycle
 
     @classmethod
     def attach(cls, name: str) -> Cluster:
-        """A cluster that runs already.
+        """Attach to a running cluster.
 
         Raises:
-            ClusterError: there is none of that name.
+            ClusterError: no cluster of that name is running.
         """
         names = running()
         if name not in names:
@@ -185,7 +184,7 @@ class Cluster:
         """Start everything and wait until it is ready; takes seconds, minutes if the program must be built first.
 
         Raises:
-            ClusterError: a step failed (nothing is left running), or a cluster of that name is there already.
+            ClusterError: a step failed (nothing is left running), or a cluster of that name is running already.
         """
         program = self.binary
         free = shutil.disk_usage(home()).free
@@ -207,7 +206,7 @@ class Cluster:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
-                start_new_session=True,  # Ctrl-C is for us; we tell the supervisor
+                start_new_session=True,  # Ctrl-C must reach only us; we stop the supervisor
             )
             try:
                 self._await_event("lock", self._configuration())
@@ -237,7 +236,7 @@ class Cluster:
             }
         ]
         if self._operator:
-            command = [sys.executable, "-m", "tests.cluster.operator"]
+            command = [sys.executable, "-m", "tests.cluster.operator_simulator"]
             command += ["--kubeconfig", str(self.dir / "operator.kubeconfig")]
             if self._time_scale is not None:
                 command += ["--time-scale", str(self._time_scale)]
@@ -259,7 +258,7 @@ class Cluster:
         }
 
     def _await_event(self, wanted: str, send: dict[str, Any] | None) -> dict[str, Any]:
-        """Read the supervisor's events up to the one that is wanted, and report them."""
+        """Read and report the supervisor's events up to the wanted one."""
         supervisor = self._supervisor
         assert supervisor is not None
         assert supervisor.stdin is not None
@@ -288,22 +287,22 @@ class Cluster:
         raise ClusterError(self._keep_logs(f"cluster {self.name!r}: its supervisor ended before it was ready\n{text}"))
 
     def _keep_logs(self, message: str) -> str:
-        """Move the logs of a failed start to where they may stay, and name that place instead."""
+        """Copy the logs of a failed start out of the data folder; the message then names their copies."""
         logs = self.dir / "logs"
-        kept = cache_root() / "failed" / self.name
+        copies = cache_root() / "failed" / self.name
         if not logs.is_dir():
             return message
-        shutil.rmtree(kept, ignore_errors=True)
-        kept.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(copies, ignore_errors=True)
+        copies.parent.mkdir(parents=True, exist_ok=True)
         try:
-            shutil.copytree(logs, kept)
+            shutil.copytree(logs, copies)
         except OSError:
             return message
         full = shutil.disk_usage(home()).free < 50 * 1024**2
-        return ("disk full: " if full else "") + message.replace(str(logs), str(kept)) + f"\nall logs: {kept}"
+        return ("disk full: " if full else "") + message.replace(str(logs), str(copies)) + f"\nall logs: {copies}"
 
     def _abandon(self) -> None:
-        """End a start that did not succeed; nothing stays behind."""
+        """Clean up after a failed start."""
         supervisor, self._supervisor = self._supervisor, None
         if supervisor is not None:
             self._end(supervisor)
@@ -325,7 +324,7 @@ class Cluster:
                     stream.close()
 
     def detach(self) -> None:
-        """Let the cluster live on when this process ends; :meth:`stop` of an attached one ends it."""
+        """Keep the cluster running when this process ends; :meth:`attach` and :meth:`stop` end it."""
         supervisor = self._supervisor
         if supervisor is None or supervisor.stdin is None:
             raise ClusterError(f"cluster {self.name!r} was not started here")
@@ -333,11 +332,11 @@ class Cluster:
         supervisor.stdin.close()
         if supervisor.stdout is not None:
             supervisor.stdout.close()
-        supervisor.returncode = 0  # it is nobody's child to wait for from now on
+        supervisor.returncode = 0  # nobody waits for it from now on
         self._supervisor = None
 
     def stop(self) -> None:
-        """Stop every process and remove the data folder. A cluster that is not there is no error."""
+        """Stop every process and remove the data folder. It is no error if none is running."""
         supervisor, self._supervisor = self._supervisor, None
         if supervisor is not None:
             self._end(supervisor)
@@ -358,11 +357,11 @@ class Cluster:
         self._state = {}
         self._s3 = None
 
-    # Asking
+    # Use
 
     @property
     def binary(self) -> Path:
-        """The cluster's program; built now if it was not."""
+        """The cluster's program, built if necessary."""
         if self._program is None:
             try:
                 self._program = ensure_built(self._show_build)
@@ -385,9 +384,12 @@ class Cluster:
         return answer
 
     def status(self) -> dict[str, Any]:
-        """What runs, where, with how much memory. Keys: name, dir, binary, kubeconfig, api, registry_address, s3
-        (endpoint, region, access_key, secret_key, …; absent when it was not started), processes, resident_bytes
-        (each process's share: pages that several use, such as the program itself, are divided among them)."""
+        """What runs, where, and how much memory it uses.
+
+        Keys: name, dir, binary, kubeconfig, api, registry_address, s3 (endpoint, region, access_key, secret_key, …;
+        absent if it was not started), processes, resident_bytes (each process's share: pages that several use, such as
+        those of the program, are divided among them).
+        """
         status = self._ask("GET", "/status", {})
         ready = status.pop("ready")
         status["binary"] = str(self.binary)
@@ -398,7 +400,7 @@ class Cluster:
 
     @property
     def kubeconfig(self) -> Path:
-        """Of a cluster administrator."""
+        """The kubeconfig of a cluster administrator."""
         return self.dir / "kubeconfig"
 
     @property
@@ -422,13 +424,13 @@ class Cluster:
         return self._s3
 
     def s3_bucket(self, name: str) -> Bucket:
-        """A bucket with a user and a key of its own, made now."""
+        """Create a bucket with a user and a key of its own."""
         return self.s3.bucket(name)
 
     def kubeconfig_for(self, user: str, groups: Sequence[str] = ()) -> Path:
         """A kubeconfig with a fresh client certificate for a user and groups (RBAC decides what they may do).
 
-        Each call writes a file of its own into the data folder; a user nobody bound to a role may do next to nothing.
+        Each call writes a file of its own into the data folder; a user without a role binding may do next to nothing.
         """
         answer = self._ask("POST", "/kubeconfig", {"user": user, "group": list(groups)})
         folder = self.dir / "users"
@@ -455,7 +457,7 @@ class Cluster:
         """Run kubectl as administrator and return its standard output.
 
         Raises:
-            ClusterError: kubectl failed (unless ``check`` is off); the text holds what it said.
+            ClusterError: kubectl failed (unless ``check`` is off); the text contains its error.
         """
         return self._run("kubectl", ["--kubeconfig", str(self.kubeconfig), *arguments], stdin, check)
 
@@ -476,12 +478,12 @@ class Cluster:
         return int(self.kubectl("get", "configs.imageregistry.operator.alauda.io", "cluster", wanted))
 
     def describe(self) -> str:
-        """A few lines for people: what runs and what it uses."""
+        """A short text: what runs and how much memory it uses."""
         return describe(self.status())
 
 
 def describe(status: dict[str, Any]) -> str:
-    """Turn a status into lines for people."""
+    """A status as a short text for the terminal."""
     lines = [
         f"cluster    {status['name']}, started {status['started']}, {_mib(status['resident_bytes'])} MiB in memory",
         f"kubeconfig {status['kubeconfig']}",

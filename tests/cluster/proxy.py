@@ -16,7 +16,6 @@ Protocol upgrades (exec, attach, port-forward) are answered with 501: nothing he
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import http.client
 import http.server
@@ -37,6 +36,8 @@ from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 import yaml
+
+from tests.cluster.kubeconfig import current_context, material
 
 FaultKind = Literal["slow", "status", "reset", "drop"]
 
@@ -64,7 +65,7 @@ class ProxyError(Exception):
 class Request:
     """One request as it crossed the wire.
 
-    ``status`` is 0 until an answer was begun and stays 0 when the connection was reset. Times are seconds of the
+    ``status`` is 0 until an answer begins, and stays 0 if the connection is reset. Times are seconds of the
     monotonic clock. ``body`` and ``response`` are filled when the proxy keeps bodies, ``response`` not for watches.
     """
 
@@ -91,7 +92,7 @@ class Request:
 
 @dataclass
 class Fault:
-    """A fault that waits for matching requests; ``hits`` counts how often it struck. ``times`` None means always."""
+    """A fault that waits for matching requests; ``hits`` counts those it affected. ``times`` None means always."""
 
     kind: FaultKind
     method: str | None
@@ -122,16 +123,10 @@ class _Upstream:
 
     def __init__(self, kubeconfig: Path) -> None:
         try:
-            document = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError) as error:
-            raise ProxyError(f"cannot read kubeconfig {kubeconfig}: {error}") from error
-        try:
-            context = _named(document["contexts"], document["current-context"])["context"]
-            cluster = _named(document["clusters"], context["cluster"])["cluster"]
-            user = _named(document["users"], context["user"])["user"] or {}
-            url = urlsplit(cluster["server"])
-        except (KeyError, TypeError) as error:
-            raise ProxyError(f"kubeconfig {kubeconfig} lacks {error}") from error
+            cluster, user = current_context(kubeconfig)
+        except (OSError, ValueError) as error:
+            raise ProxyError(str(error)) from error
+        url = urlsplit(cluster["server"])
         self.secure = url.scheme == "https"
         self.host = url.hostname or ""
         self.port = url.port or (443 if self.secure else 80)
@@ -139,19 +134,19 @@ class _Upstream:
         self.token: str = user.get("token", "")
         base = kubeconfig.parent
         self._anonymous = self._context(cluster, base)
-        self._own = self._context(cluster, base)
-        certificate = _material(user, "client-certificate", base)
-        key = _material(user, "client-key", base)
+        self._authenticated = self._context(cluster, base)
+        certificate = material(user, "client-certificate", base)
+        key = material(user, "client-key", base)
         if certificate and key:
             with tempfile.NamedTemporaryFile("wb", suffix=".pem") as pem:
                 pem.write(certificate + b"\n" + key)
                 pem.flush()
-                self._own.load_cert_chain(pem.name)
+                self._authenticated.load_cert_chain(pem.name)
 
     @staticmethod
     def _context(cluster: dict[str, Any], base: Path) -> ssl.SSLContext:
         context = ssl.create_default_context()
-        authority = _material(cluster, "certificate-authority", base)
+        authority = material(cluster, "certificate-authority", base)
         if authority:
             context.load_verify_locations(cadata=authority.decode("ascii"))
         if cluster.get("insecure-skip-tls-verify"):
@@ -163,29 +158,16 @@ class _Upstream:
         """A new connection; ``anonymous`` leaves out the client certificate."""
         if not self.secure:
             return http.client.HTTPConnection(self.host, self.port)
-        return http.client.HTTPSConnection(self.host, self.port, context=self._anonymous if anonymous else self._own)
-
-
-def _named(items: list[dict[str, Any]], name: str) -> dict[str, Any]:
-    for item in items:
-        if item["name"] == name:
-            return item
-    raise KeyError(name)
-
-
-def _material(section: dict[str, Any], key: str, base: Path) -> bytes:
-    if section.get(key + "-data"):
-        return base64.b64decode(str(section[key + "-data"]))
-    if section.get(key):
-        return (base / str(section[key])).read_bytes()
-    return b""
+        return http.client.HTTPSConnection(
+            self.host, self.port, context=self._anonymous if anonymous else self._authenticated
+        )
 
 
 class ApiProxy:
     """Counting and fault-injecting proxy; use it as a context manager.
 
     :param kubeconfig: path of the kubeconfig whose current context names the real API server.
-    :param keep_bodies: remember request and response bodies as well (never those of watches).
+    :param keep_bodies: record request and response bodies as well (never those of watches).
     """
 
     def __init__(self, kubeconfig: str | Path, keep_bodies: bool = False) -> None:
@@ -248,7 +230,7 @@ class ApiProxy:
             return list(self._requests)
 
     def reset(self) -> None:
-        """Forget the requests seen and all faults."""
+        """Forget all requests and faults."""
         with self._lock:
             self._requests.clear()
             self._faults.clear()
@@ -270,11 +252,11 @@ class ApiProxy:
     ) -> Fault:
         """Arm a fault.
 
-        :param kind: ``slow`` waits ``delay`` seconds and then answers truly; ``status`` answers ``code`` (with
+        :param kind: ``slow`` forwards the request after ``delay`` seconds; ``status`` answers ``code`` (with
             ``retry_after`` seconds if given) as the API server would; ``reset`` cuts the connection with RST; ``drop``
             lets a watch through and cuts it after ``events`` events.
         :param path: regular expression searched in the path; ``method`` and ``watch`` narrow further.
-        :param times: how many matching requests are struck, None for all.
+        :param times: how many matching requests are affected, None for all.
         :param forwarded: for ``status`` and ``reset``: let the API server act first, so that only its answer is lost.
         """
         armed = Fault(
@@ -295,7 +277,7 @@ class ApiProxy:
         return armed
 
     def clear_faults(self) -> None:
-        """Disarm all faults, keep the requests seen."""
+        """Disarm all faults, keep the requests."""
         with self._lock:
             self._faults.clear()
 
@@ -332,7 +314,7 @@ def _cut(target: socket.socket) -> None:
         target.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         target.shutdown(socket.SHUT_RD)
     with contextlib.suppress(OSError):
-        # socket.close() would wait for the handler's file objects; the peer must feel it now.
+        # socket.close() would wait for the handler's file objects; the peer must notice now.
         os.close(target.detach())
 
 
@@ -415,7 +397,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _serve(self, request: Request, body: bytes, fault: Fault | None) -> None:
         if "upgrade" in self.headers.get("Connection", "").lower():
-            self._answer(request, 501, "the proxy does not carry protocol upgrades")
+            self._answer(request, 501, "the proxy does not support protocol upgrades")
             return
         if fault is not None and fault.kind == "slow":
             self.server.proxy._stop.wait(fault.delay)
@@ -458,21 +440,21 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         with proxy._lock:
             proxy._watching.add(self.connection)
         try:
-            seen = 0
+            count = 0
             if fault is not None and fault.kind == "drop" and fault.events == 0:
                 _cut(self.connection)
                 return
             while data := response.read1(1 << 16):
                 self._chunk(data)
-                seen += data.count(b"\n")
-                if fault is not None and fault.kind == "drop" and seen >= fault.events:
+                count += data.count(b"\n")
+                if fault is not None and fault.kind == "drop" and count >= fault.events:
                     _cut(self.connection)
                     return
             self.wfile.write(b"0\r\n\r\n")
         finally:
             with proxy._lock:
                 proxy._watching.discard(self.connection)
-            # What is left of a cut watch cannot be drained: neither connection can be used again.
+            # The rest of a cut watch cannot be drained: neither connection can be reused.
             self.close_connection = True
             response.close()
             for link in self._links.values():
@@ -497,7 +479,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 link.request(self.command, upstream.prefix + self.path, body=body or None, headers=headers)
                 return link.getresponse()
             except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
-                # A kept-alive connection may have been closed meanwhile; a fresh one that fails is a real failure.
+                # A kept-alive connection may have been closed; only a fresh one that fails is a real failure.
                 link.close()
                 if fresh:
                     raise

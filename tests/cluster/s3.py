@@ -2,9 +2,9 @@
 """A real S3 API with real authentication: moto in server mode, and what tests need to talk to it.
 
 As a program (``python -m tests.cluster.s3``) it serves HTTP and HTTPS on free loopback ports, writes its addresses and
-the administrator's key into a file, and ends when its standard input does. The HTTPS certificate is signed by an
-authority nobody knows, so a client without that CA fails as it would in life. IAM authentication is on from the first
-request: a wrong key, a wrong secret and a missing right are answered as AWS answers them.
+the administrator's key into a file, and ends when its standard input closes. The HTTPS certificate is signed by an
+unknown CA, so a client without that CA fails as it would in production. IAM authentication is on from the first
+request: a wrong key, a wrong secret and a missing permission are answered as AWS answers them.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Bucket:
 
 
 def _client(service: str, endpoint: str, key: Key | None) -> Any:
-    """A boto3 client that nothing in the user's environment or home leads astray."""
+    """A boto3 client that nothing in the user's environment or home affects."""
     import boto3
     import botocore.session
     from botocore import UNSIGNED
@@ -72,7 +72,7 @@ def _client(service: str, endpoint: str, key: Key | None) -> Any:
 
 
 class S3:
-    """The running server, seen by its administrator.
+    """The running server, as its administrator sees it.
 
     Args:
         state: what the server wrote into its ready file.
@@ -90,23 +90,23 @@ class S3:
         return _client("s3", self.endpoint, key or self.key)
 
     def create_user(self, name: str) -> Key:
-        """A user who may use every bucket, with one key. Fails when the user exists."""
+        """Create a user who may use every bucket, with one key. Fails if the user exists."""
         iam = _client("iam", self.endpoint, self.key)
         iam.create_user(UserName=name)
         iam.put_user_policy(UserName=name, PolicyName="everything", PolicyDocument=json.dumps(EVERYTHING))
         return self.new_key(name)
 
     def new_key(self, user: str) -> Key:
-        """One more key for a user; the old ones stay valid."""
-        made = _client("iam", self.endpoint, self.key).create_access_key(UserName=user)["AccessKey"]
-        return Key(user, made["AccessKeyId"], made["SecretAccessKey"])
+        """Create another key for a user; the others stay valid."""
+        key = _client("iam", self.endpoint, self.key).create_access_key(UserName=user)["AccessKey"]
+        return Key(user, key["AccessKeyId"], key["SecretAccessKey"])
 
     def forbid_key(self, key: Key) -> None:
-        """Delete a key: from now on it is answered InvalidAccessKeyId."""
+        """Delete a key: from now on its use fails with InvalidAccessKeyId."""
         _client("iam", self.endpoint, self.key).delete_access_key(UserName=key.user, AccessKeyId=key.access_key)
 
     def only_reading(self, user: str) -> None:
-        """Take from a user the right to write, as a policy without ``s3:PutObject`` does."""
+        """Withdraw a user's permission to write, as a policy without ``s3:PutObject`` does."""
         reading = {**EVERYTHING, "Statement": [{"Effect": "Allow", "Action": ["s3:List*", "s3:Get*"], "Resource": "*"}]}
         iam = _client("iam", self.endpoint, self.key)
         iam.put_user_policy(UserName=user, PolicyName="everything", PolicyDocument=json.dumps(reading))
@@ -118,7 +118,7 @@ class S3:
         return fresh
 
     def bucket(self, name: str) -> Bucket:
-        """Make a bucket and a user ``NAME-user`` for it."""
+        """Create a bucket and a user ``NAME-user`` for it."""
         self.create_bucket(name)
         key = self.create_user(f"{name}-user")
         return Bucket(
@@ -126,7 +126,7 @@ class S3:
         )
 
     def create_bucket(self, name: str) -> None:
-        """Make an empty bucket."""
+        """Create an empty bucket."""
         self.client().create_bucket(Bucket=name)
 
     def delete_bucket(self, name: str) -> None:
@@ -171,7 +171,7 @@ def serve(folder: Path, ready: Path, lab: Path) -> None:
         server.daemon_threads = True  # type: ignore[attr-defined]
         threading.Thread(target=server.serve_forever, daemon=True).start()
     endpoint = f"http://127.0.0.1:{plain.port}"
-    # The first user cannot be authenticated by anybody; after it everybody is.
+    # Nobody could authenticate the creation of the first user; all later requests are authenticated.
     settings.INITIAL_NO_AUTH_ACTION_COUNT = float("inf")
     iam = _client("iam", endpoint, Key("", "first", "first"))
     iam.create_user(UserName=ADMINISTRATOR)
@@ -198,8 +198,8 @@ def serve(folder: Path, ready: Path, lab: Path) -> None:
 def main() -> None:
     """Command line, used by the supervisor."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, required=True, help="for the certificates")
-    parser.add_argument("--ready", type=Path, required=True, help="file that is written when the server answers")
+    parser.add_argument("--folder", type=Path, required=True, help="folder for the certificates")
+    parser.add_argument("--ready", type=Path, required=True, help="file to write when the server answers")
     parser.add_argument("--lab", type=Path, required=True, help="the cluster's program")
     options = parser.parse_args()
     serve(options.folder, options.ready, options.lab)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tables that tests want to be seen, printed after the last one."""
+"""Tables that tests register, printed after the last test."""
 
 from __future__ import annotations
 

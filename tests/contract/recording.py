@@ -16,9 +16,9 @@ CronJob             schedule, suspend, args
 Sequences must be equal, values compared in full, with one exception. Available, Progressing and readyReplicas of
 Config are functions of the Deployment's status *at the moment of a sync*, so which of the short-lived states of a
 running rollout end up in Config depends on the relative speed of operator and controller-manager. A value of these
-three tracks that was held for less than `TRANSIENT` seconds may therefore be missing on either side. Nothing else may.
+three tracks that lasted less than `TRANSIENT` seconds may therefore be missing on either side. Nothing else may.
 
-``joint`` holds those tracks together: every whole status that the recording held for at least `TRANSIENT` seconds must
+``joint`` holds those tracks together: every whole status that lasted at least `TRANSIENT` seconds in the recording must
 appear in the simulation, in order; and so must the first status written after an action (the one that still carries
 the old Deployment's conditions), however short it was.
 
@@ -39,7 +39,7 @@ from typing import Any
 Json = dict[str, Any]
 
 TRACES = Path(__file__).resolve().parent.parent / "fixtures" / "traces"
-# The genuine operator's client lets one sync pass every 0.6 s once its burst is used up: what was shown for less than
+# The genuine operator's client lets one sync pass every 0.6 s once its burst is used up: a value shown for less than
 # about that long was shown by chance.
 TRANSIENT = 0.7
 OBJECTS = ("Config", "ImagePruner", "Deployment", "CronJob")
@@ -152,13 +152,13 @@ def _reduce_deployment(obj: Json) -> Json:
 
 
 def normalise(body: Json, addresses: Mapping[str, str]) -> Json:
-    """Take out what differs between two runs of the same scenario.
+    """Remove what differs between two runs of the same scenario.
 
-    :param addresses: text to replace, such as an S3 endpoint of this run by the recorded one.
+    :param addresses: texts of this run, such as an S3 endpoint, and what replaces them.
     """
     text = json.dumps(body)
-    for mine, recorded in addresses.items():
-        text = text.replace(mine, recorded)
+    for address, replacement in addresses.items():
+        text = text.replace(address, replacement)
     text = re.sub(r"request id: [^,\"\\]*", "request id: *", text)
     text = re.sub(r"host id: [^,\"\\]*", "host id: *", text)
     text = re.sub(r"image-registry-[0-9a-f]{8,10}\b", "image-registry-*", text)
@@ -181,12 +181,12 @@ def _without_nulls(value: Any) -> Any:
 
 @dataclass
 class Step:
-    """One value of a track: since when (seconds), for how long, and whether an action had just been taken."""
+    """One value of a track: since when and for how long (seconds), and whether it is the first after an action."""
 
     value: Any
     since: float
-    held: float = float("inf")
-    first: bool = False
+    duration: float = float("inf")
+    after_action: bool = False
 
 
 Tracks = dict[str, list[Step]]
@@ -197,10 +197,10 @@ def tracks(lines: Iterable[Line], kind: str, addresses: Mapping[str, str] | None
     result: Tracks = {}
     base: int | None = None
     previous: int | None = None
-    acted = False
+    pending_action = False
     for line in lines:
         if line.kind == "Action":
-            acted = True
+            pending_action = True
         if line.kind != kind:
             continue
         body = normalise(line.body, addresses or {})
@@ -211,18 +211,18 @@ def tracks(lines: Iterable[Line], kind: str, addresses: Mapping[str, str] | None
             if base is None:
                 base = generation
             elif previous is not None and generation < previous:
-                base = 0  # created anew
+                base = 0  # created again
             previous = generation
         for name, value in _values(kind, body, base or 0).items():
             steps = result.setdefault(name, [])
             if steps and steps[-1].value == value:
                 continue
             if steps:
-                steps[-1].held = line.t - steps[-1].since
+                steps[-1].duration = line.t - steps[-1].since
             observed = name == "joint" and steps and value[0] != steps[-1].value[0]
-            steps.append(Step(value, line.t, first=bool(observed and acted)))
+            steps.append(Step(value, line.t, after_action=bool(observed and pending_action)))
             if observed:
-                acted = False
+                pending_action = False
     return result
 
 
@@ -244,7 +244,7 @@ def _values(kind: str, body: Json, base: int) -> Json:
     if kind == "Config":
         result["storage"] = status.get("storage")
         result["readyReplicas"] = status.get("readyReplicas")
-        # Certificates are another controller's: where its writes fall between the others' is a matter of chance.
+        # Another controller writes the certificates' condition: its place among these writes is a matter of chance.
         shared = [conditions.get(name) for name in CONFIG_CONDITIONS[:-1]]
         result["joint"] = [step, *shared, status.get("storage")]
     return result
@@ -283,27 +283,27 @@ def compare(
     """Compare a recording with the lines of a simulation of it."""
     result = Comparison()
     for kind in OBJECTS:
-        theirs, ours = tracks(recorded.lines, kind, recorded_addresses), tracks(simulated, kind, addresses)
-        for name, steps in theirs.items():
-            mine = ours.get(name, [])
+        expected, actual = tracks(recorded.lines, kind, recorded_addresses), tracks(simulated, kind, addresses)
+        for name, steps in expected.items():
+            counterpart = actual.get(name, [])
             result.steps += len(steps)
             if kind == "Config" and name == "joint":
-                equal = _contains(mine, steps)
+                equal = _contains(counterpart, steps)
             else:
-                equal = same_track(steps, mine, transients=kind == "Config" and name in ROLLOUT_TRACKS)
+                equal = same_track(steps, counterpart, transients=kind == "Config" and name in ROLLOUT_TRACKS)
             if not equal:
                 result.differences.append(
-                    Difference(kind, name, [step.value for step in steps], [step.value for step in mine])
+                    Difference(kind, name, [step.value for step in steps], [step.value for step in counterpart])
                 )
     return result
 
 
 def same_track(left: list[Step], right: list[Step], transients: bool) -> bool:
-    """Whether two sequences agree, transients apart when those are allowed."""
+    """Whether two sequences agree, apart from transients where these are allowed."""
 
     @cache
     def match(i: int, j: int, last: str | None) -> bool:
-        """The rest from i and j can be aligned; ``last`` is the value both sides have now."""
+        """Whether the rests from i and j can be aligned; ``last`` is the value both sides have now."""
         if i == len(left) and j == len(right):
             return True
         both = i < len(left) and j < len(right) and left[i].value == right[j].value
@@ -315,7 +315,7 @@ def same_track(left: list[Step], right: list[Step], transients: bool) -> bool:
             step = steps[position]
             # After a skipped transient a side may fall back to the value that both had before.
             repeated = json.dumps(step.value) == last
-            if transients and (repeated or step.held < TRANSIENT) and match(*following, last):
+            if transients and (repeated or step.duration < TRANSIENT) and match(*following, last):
                 return True
         return False
 
@@ -326,7 +326,7 @@ def _contains(simulated: list[Step], recorded: list[Step]) -> bool:
     """Whether every recorded status that lasted, or came first after an action, appears in the simulation, in order."""
     position = 0
     for step in recorded:
-        if step.held < TRANSIENT and not step.first:
+        if step.duration < TRANSIENT and not step.after_action:
             continue
         while position < len(simulated) and simulated[position].value != step.value:
             position += 1

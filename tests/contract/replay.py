@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Doing on the embedded cluster what was done when the operator was recorded, and writing down what happens.
+"""Repeat on the embedded cluster what was done when the operator was recorded, and record what happens.
 
-Times are divided by `SCALE`: Pods are ready 6 s / SCALE after they are placed and gone 8 s / SCALE after their deletion
-(annotations of the Nodes), the operator's own waits are divided by the simulator's ``--time-scale``. Order and text are
-not touched. Between two actions the replay waits at least the recorded time / SCALE, and longer until everything that
-the recording shows before the next action has been seen.
+Times are divided by `SCALE`: Pods are ready 6 s / SCALE after they are scheduled and gone 8 s / SCALE after their
+deletion (annotations of the Nodes), the operator's own waits are divided by the simulator's ``--time-scale``. Order and
+text are not changed. Between two actions the replay waits at least the recorded time / SCALE, and longer until it has
+seen everything that the recording shows before the next action.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from collections.abc import Callable, Collection
 from copy import deepcopy
 
 from tests.cluster import Cluster
-from tests.cluster.operator import names
-from tests.cluster.operator.api import Api, ApiError, Cache
+from tests.cluster.operator_simulator import names
+from tests.cluster.operator_simulator.api import Api, ApiError, Cache
 from tests.cluster.s3 import Key
 
 from . import recording
@@ -26,11 +26,11 @@ from .recording import Json, Line, Recording
 
 SCALE = 6.0
 READY_AFTER, GONE_AFTER = 6.0, 8.0
-# The recorder stamped an action when its command was started; short gaps are the start-up of commands, which no scale
-# makes shorter. Buckets were made without a command: one that is stamped this shortly after a command was there first.
+# The recorder's time stamps are the starts of its commands, so a short gap is a command's own start-up, which does not
+# scale. Buckets were created without a command: one with a time stamp this close after a command's took effect first.
 _SHORT = 0.3
 _OPEN, _AUTHENTICATED, _SECURE = "http://127.0.0.1:15000", "http://127.0.0.1:15001", "https://127.0.0.1:15443"
-# The recorder's servers. Both plain ones are one server here, whose answers to good credentials are the same.
+# The recorder's servers. The two HTTP servers are one here, which answers valid credentials as both did.
 RECORDED_ADDRESSES = {_OPEN: "http://s3", _AUTHENTICATED: "http://s3", _SECURE: "https://s3"}
 _FAULT = "lab.alauda.io/fault"
 
@@ -40,15 +40,15 @@ class ReplayError(Exception):
 
 
 class Recorder:
-    """Writes down every reduced state of the four objects, like the recordings."""
+    """Records every reduced state of the four objects, as the recordings do."""
 
     def __init__(self, api: Api) -> None:
         self._lines: list[Line] = []
         self._last: dict[str, Json] = {}
         self._changed = threading.Condition()
         self._caches = {
-            "Config": Cache(api, "Config", changed=self._listener("Config", names.SINGLETON)),
-            "ImagePruner": Cache(api, "ImagePruner", changed=self._listener("ImagePruner", names.SINGLETON)),
+            "Config": Cache(api, "Config", on_change=self._listener("Config", names.SINGLETON)),
+            "ImagePruner": Cache(api, "ImagePruner", on_change=self._listener("ImagePruner", names.SINGLETON)),
             "Deployment": Cache(api, "Deployment", names.NAMESPACE, self._listener("Deployment", names.REGISTRY)),
             "CronJob": Cache(api, "CronJob", names.NAMESPACE, self._listener("CronJob", names.CRONJOB)),
         }
@@ -69,17 +69,17 @@ class Recorder:
             self._lines = [Line(time.monotonic(), kind, body) for kind, body in self._last.items()]
 
     def act(self, what: str) -> None:
-        """Write down that something is done now."""
+        """Record that something is done now."""
         with self._changed:
             self._lines.append(Line(time.monotonic(), "Action", {"do": what}))
 
     def lines(self) -> list[Line]:
-        """What was seen since the restart."""
+        """All lines since the restart."""
         with self._changed:
             return list(self._lines)
 
     def wait(self, condition: Callable[[], bool], timeout: float) -> bool:
-        """Wait until a condition holds, looking again after every change; False after ``timeout`` seconds."""
+        """Wait until a condition holds, checking it after every change; False after ``timeout`` seconds."""
         deadline = time.monotonic() + timeout
         while True:
             with self._changed:
@@ -94,20 +94,20 @@ class Recorder:
                     self._changed.wait(min(rest, 0.5))
 
     def _listener(self, kind: str, name: str) -> Callable[[Json | None, Json | None], None]:
-        def changed(old: Json | None, new: Json | None) -> None:
-            obj = new or old
+        def on_change(previous: Json | None, current: Json | None) -> None:
+            obj = current or previous
             if obj is None or obj["metadata"]["name"] != name:
                 return
-            if new is None and kind in ("Config", "ImagePruner"):
-                return  # the recorder did not write down that these were gone
-            body = recording.reduce(kind, new)
+            if current is None and kind in ("Config", "ImagePruner"):
+                return  # the recorder did not record their absence
+            body = recording.reduce(kind, current)
             with self._changed:
                 if self._last.get(kind) != body:
                     self._last[kind] = body
                     self._lines.append(Line(time.monotonic(), kind, body))
                     self._changed.notify_all()
 
-        return changed
+        return on_change
 
 
 class Stage:
@@ -136,37 +136,37 @@ class Stage:
         self.recorder.stop()
 
     def replay(self, scenario: Recording, excused: Collection[tuple[str, str]] = ()) -> list[Line]:
-        """Settle on the scenario's first lines, do what it did, return what was seen.
+        """Settle on the scenario's first lines, repeat its actions, return all lines.
 
         :param excused: (object, track) pairs that are not waited for, since they are known to differ.
         """
         self.settle(scenario)
         self.recorder.restart()
-        begun = done = time.monotonic()
+        start = last_end = time.monotonic()
         actions = _effective_order(scenario.actions())
         for number, action in enumerate(actions):
             what = action.body["do"]
-            due = begun + (action.t - 1.5) / self.scale
+            due = start + (action.t - 1.5) / self.scale
             if number:
-                due = max(due, done + min(abs(action.t - actions[number - 1].t), _SHORT))
+                due = max(due, last_end + min(abs(action.t - actions[number - 1].t), _SHORT))
             time.sleep(max(0.0, due - time.monotonic()))  # the scenario's own rhythm: nothing announces it
             self.recorder.act(what)
             self.act(what)
             if what.endswith("class=lab") and number + 1 < len(actions):
                 self.await_bound()  # as the recorder's claims were when it went on
-            done = time.monotonic()
+            last_end = time.monotonic()
             if number + 1 < len(actions):
                 self._await(scenario, actions[number + 1].t, excused)
         self._await(scenario, float("inf"), excused)
         last = scenario.lines[-1]
-        # Nothing more may happen. After a last line that is an action nothing was seen, but only for a moment: the next
-        # retry would have cured it.
+        # Nothing more may happen. After a last line that is an action nothing happened either, but only for a moment:
+        # the next retry would have fixed it.
         quiet = 5.0 if excused else 1.0
         time.sleep(2 / self.scale if last.kind == "Action" else quiet)
         return self.recorder.lines()
 
     def _await(self, scenario: Recording, until: float, excused: Collection[tuple[str, str]]) -> None:
-        """Wait until all that was recorded before a time has been seen; give up silently, the comparison will tell."""
+        """Wait until all that was recorded before a time has been seen; give up silently, the comparison will show."""
         part = Recording(scenario.name, [line for line in scenario.lines if line.t < until])
 
         def reached() -> bool:
@@ -196,7 +196,7 @@ class Stage:
         if not self.recorder.wait(self._settled, 60):
             raise ReplayError(f"{scenario.name}: not settled after 60 s: {json.dumps(self._config().get('status'))}")
         self._clear(scenario)
-        # What earlier scenarios left in conditions that nothing renews while emptyDir is configured.
+        # Undo what earlier scenarios left in conditions that nothing updates while emptyDir is configured.
         wanted = {item[0]: item for item in first["status"]["conditions"]}
         status = deepcopy(self._config()["status"])
         for item in status["conditions"]:
@@ -226,7 +226,7 @@ class Stage:
         )
 
     def settled_deployment(self) -> bool:
-        """Whether the Deployment's rollout is over and no old Pod is left."""
+        """Whether the Deployment's rollout is over and no former Pod is left."""
         deploy = self.api.find("Deployment", names.REGISTRY, names.NAMESPACE)
         if deploy is None:
             return False
@@ -265,14 +265,14 @@ class Stage:
         for claim in self.api.list("PersistentVolumeClaim", names.NAMESPACE):
             self.api.delete("PersistentVolumeClaim", claim["metadata"]["name"], names.NAMESPACE)
         if not self.recorder.wait(lambda: not self.api.list("PersistentVolumeClaim", names.NAMESPACE), 20):
-            raise ReplayError(f"{scenario.name}: claims of an earlier scenario do not go away")
-        done = " ".join(action.body["do"] for action in scenario.actions())
-        if "delete ConfigMap s3-ca" not in done:
+            raise ReplayError(f"{scenario.name}: claims of an earlier scenario were not deleted after 20 s")
+        actions = " ".join(action.body["do"] for action in scenario.actions())
+        if "delete ConfigMap s3-ca" not in actions:
             self.api.delete("ConfigMap", "s3-ca", names.NAMESPACE)
         s3 = self.cluster.s3
         for bucket in self._buckets.list_buckets()["Buckets"]:
             s3.delete_bucket(bucket["Name"])
-        if _AUTHENTICATED in done:  # that server of the recorder had the bucket all along
+        if _AUTHENTICATED in actions:  # that server of the recorder had the bucket from the start
             s3.create_bucket("images")
 
     def _annotate_node(self, name: str, annotations: dict[str, str | None]) -> None:
@@ -286,13 +286,13 @@ class Stage:
             try:
                 self.api.call("PATCH", f"{path}/{pod['metadata']['name']}", patch, "application/merge-patch+json")
             except ApiError as error:
-                if not error.not_found:  # it may go away between the two calls
+                if not error.not_found:  # it may be deleted between the two calls
                     raise
 
     # Actions.
 
     def act(self, what: str) -> None:
-        """Do what an Action line says."""
+        """Perform the action of an Action line."""
         verb, _, rest = what.partition(" ")
         if what.startswith("patch "):
             kind, _, body = rest.partition(" ")
@@ -305,7 +305,7 @@ class Stage:
         elif what in _SECRETS:
             self._write_secret(_SECRETS[what](self))
         elif what == "create bucket images":
-            self._buckets.create_bucket(Bucket="images")  # a client at hand: the recorder's took no time either
+            self._buckets.create_bucket(Bucket="images")  # with a ready client: the recorder's took no time either
         elif what.startswith("create ConfigMap s3-ca with key "):
             key = rest.removeprefix("ConfigMap s3-ca with key ").split(" ")[0]
             self._create("ConfigMap", "s3-ca", {"data": {key: self.cluster.s3.ca_pem}})
@@ -323,12 +323,12 @@ class Stage:
                 self._annotate_node(node["metadata"]["name"], {_FAULT: None})
             self._heal_pods()
         else:
-            raise ReplayError(f"nobody here knows how to {what!r}")
+            raise ReplayError(f"unknown action {what!r}")
 
     def _here(self, text: str) -> str:
         s3 = self.cluster.s3
-        for recorded, mine in ((_OPEN, s3.endpoint), (_AUTHENTICATED, s3.endpoint), (_SECURE, s3.https_endpoint)):
-            text = text.replace(recorded, mine)
+        for recorded, address in ((_OPEN, s3.endpoint), (_AUTHENTICATED, s3.endpoint), (_SECURE, s3.https_endpoint)):
+            text = text.replace(recorded, address)
         return text
 
     def _create(self, kind: str, name: str, content: Json) -> None:
@@ -385,20 +385,20 @@ def _pair(access_key: str, secret_key: str) -> dict[str, str]:
     return {"REGISTRY_STORAGE_S3_ACCESSKEY": access_key, "REGISTRY_STORAGE_S3_SECRETKEY": secret_key}
 
 
-def _good(stage: Stage) -> dict[str, str]:
+def _valid(stage: Stage) -> dict[str, str]:
     return _pair(stage.key.access_key, stage.key.secret_key)
 
 
-def _rotated(stage: Stage) -> dict[str, str]:
+def _rotation(stage: Stage) -> dict[str, str]:
     key = stage._rotate()
     return _pair(key.access_key, key.secret_key)
 
 
 _SECRETS: dict[str, Callable[[Stage], dict[str, str]]] = {
-    "create S3 secret": _good,
-    "create S3 secret (valid)": _good,
-    "correct the S3 secret": _good,
-    "rotate S3 secret": _rotated,
+    "create S3 secret": _valid,
+    "create S3 secret (valid)": _valid,
+    "correct the S3 secret": _valid,
+    "rotate S3 secret": _rotation,
     "create S3 secret (unknown access key)": lambda stage: _pair("AKIAUNKNOWN000000000", stage.key.secret_key),
     "create S3 secret (wrong secret key)": lambda stage: _pair(stage.key.access_key, "wrong"),
     "create S3 secret with key ACCESS_KEY": lambda stage: {

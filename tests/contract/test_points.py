@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from tests.cluster import Cluster
-from tests.cluster.operator import names
-from tests.cluster.operator.__main__ import Operator
-from tests.cluster.operator.api import Api, ApiError
-from tests.cluster.operator.cluster import Cluster as OperatorCluster
-from tests.cluster.operator.others import NoiseController
+from tests.cluster.operator_simulator import names
+from tests.cluster.operator_simulator.__main__ import Operator
+from tests.cluster.operator_simulator.api import Api, ApiError
+from tests.cluster.operator_simulator.cluster import Cluster as OperatorCluster
+from tests.cluster.operator_simulator.others import NoiseController
 
 from . import recording
 from .recording import Json
@@ -35,7 +35,7 @@ READY = ("True", "Ready")
 
 
 class Lab:
-    """The stage with shorter words."""
+    """The stage with shorter calls."""
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
@@ -54,7 +54,7 @@ class Lab:
         return self.api.find(kind, name, NS)
 
     def condition(self, kind: str, which: str = "Config") -> tuple[str, str | None]:
-        """Status and reason of a condition; Unknown when it is not there."""
+        """Status and reason of a condition; Unknown if there is none."""
         item = self.item(kind, which)
         return item.get("status", "Unknown"), item.get("reason")
 
@@ -74,7 +74,7 @@ class Lab:
         return bool(config.get("status", {}).get("observedGeneration") == config["metadata"]["generation"])
 
     def done(self) -> bool:
-        """Whether the registry runs as asked for."""
+        """Whether the registry runs as configured."""
         return (
             self.observed()
             and self.condition("Available") == READY
@@ -87,7 +87,7 @@ class Lab:
         assert self.stage.recorder.wait(condition, timeout), self.config().get("status")
 
     def claim(self, name: str, mode: str, storage_class: str = "lab") -> None:
-        """Create a claim and wait until it is bound where that can happen."""
+        """Create a claim and wait until it is bound, if its class can bind it."""
         self.stage.act(f"create PVC {name} {mode} class={storage_class}")
         if storage_class == "lab":
             self.stage.await_bound()
@@ -126,7 +126,7 @@ def test_the_simulator_is_ready_when_its_configuration_exists() -> None:
         operator = Operator(api)
         operator.start()
         try:
-            assert api.find("Config", names.SINGLETON), "whoever waited for `ready` may patch at once"
+            assert api.find("Config", names.SINGLETON), "once it is ready, users may patch at once"
             assert api.find("ImagePruner", names.SINGLETON)
         finally:
             operator.stop()
@@ -156,7 +156,7 @@ def test_point_06_no_backend_and_no_deployment_is_not_available(lab: Lab) -> Non
 
 
 def test_point_08_removed_deletes_managed_storage_and_keeps_user_storage(lab: Lab) -> None:
-    for state, kept in (("Unmanaged", True), ("Managed", False)):
+    for state, survives in (("Unmanaged", True), ("Managed", False)):
         if lab.find("PersistentVolumeClaim", "data") is None:
             lab.claim("data", "ReadWriteMany")
         lab.use("pvc", {"claim": "data"}, state, managementState="Managed")
@@ -164,13 +164,13 @@ def test_point_08_removed_deletes_managed_storage_and_keeps_user_storage(lab: La
         lab.patch(managementState="Removed")
         lab.wait(lambda: lab.condition("Progressing") == ("False", "Removed"))
 
-        def gone() -> bool:
+        def claim_deleted() -> bool:
             claim = lab.find("PersistentVolumeClaim", "data")
             return claim is None or "deletionTimestamp" in claim["metadata"]
 
         assert lab.config()["status"]["storage"] == {}
         assert lab.config()["status"]["readyReplicas"] == 0
-        assert gone() is not kept
+        assert claim_deleted() is not survives
     assert lab.find("CronJob", names.CRONJOB) is not None
     lab.wait(lambda: lab.find("Deployment", names.API_SERVER) is None)
 
@@ -188,7 +188,7 @@ def test_point_08_a_managed_bucket_is_emptied_and_its_name_blanked(lab: Lab) -> 
     assert "bucket" not in lab.config()["spec"]["storage"]["s3"]
 
 
-def test_point_07_two_backends_stop_a_removal_without_a_word(lab: Lab) -> None:
+def test_point_07_two_backends_stop_a_removal_silently(lab: Lab) -> None:
     lab.patch(managementState="Removed", storage={"pvc": {"claim": "x"}})
     lab.wait(lambda: lab.observed() and lab.condition("Progressing") == ("True", "DeletingDeployment"))
     time.sleep(1)  # and nothing follows
@@ -261,7 +261,7 @@ def test_point_12_without_a_reason_to_write_the_literals_stay(lab: Lab) -> None:
 def test_point_12_a_patch_during_a_sync_that_writes_is_lost_but_for_the_state(lab: Lab) -> None:
     lab.secret()
     with socket.create_server(("127.0.0.1", 0), backlog=8) as deaf:
-        # The credentials work on the real server only; the sync hangs here until the socket is closed.
+        # Nothing answers here, so the sync hangs until the socket is closed.
         endpoint = f"http://127.0.0.1:{deaf.getsockname()[1]}"
         lab.patch(httpSecret="", storage={"emptyDir": None, "s3": lab.s3(regionEndpoint=endpoint)})
         connection, _ = deaf.accept()
@@ -290,7 +290,7 @@ def test_point_14_an_unset_strategy_leaves_two_blanks(lab: Lab) -> None:
 def test_point_16_a_late_claim_is_noticed_with_the_next_event(lab: Lab) -> None:
     lab.use("pvc", {"claim": "late"})
     lab.wait(lambda: lab.condition("StorageExists") == ("False", "PVC Issues Found"))
-    time.sleep(1)  # let the backoff grow beyond this test's patience
+    time.sleep(1)  # let the backoff grow beyond this test's timeout
     lab.claim("late", "ReadWriteMany")
     lab.api.merge("Config", names.SINGLETON, {"metadata": {"annotations": {"poke": str(time.time())}}})
     lab.wait(lab.done)
@@ -315,7 +315,7 @@ def test_point_18_a_pending_claim_is_accepted_and_degrades_after_the_inertia(lab
     assert lab.condition("Degraded") == ("False", None)
 
     def degraded() -> bool:
-        # There is no timer for it: only an event lets the operator look at the time.
+        # There is no timer for it: only an event makes the operator check the time.
         lab.api.merge("Config", names.SINGLETON, {"metadata": {"annotations": {"poke": str(time.time())}}})
         return lab.condition("Degraded") == ("True", "Unavailable")
 
@@ -323,7 +323,7 @@ def test_point_18_a_pending_claim_is_accepted_and_degrades_after_the_inertia(lab
     assert lab.message("Degraded") == "The deployment does not have available replicas"
 
 
-def test_point_24_a_managed_bucket_is_encrypted_and_says_so_in_spec(lab: Lab) -> None:
+def test_point_24_a_managed_bucket_is_encrypted_and_spec_shows_it(lab: Lab) -> None:
     lab.secret()
     lab.stage.cluster.s3.create_bucket("mine")
     lab.use("s3", lab.s3("mine", encrypt=False), "Managed")
@@ -482,7 +482,7 @@ def test_point_39_a_route_without_its_secret_fails_after_the_deployment(lab: Lab
     assert env["REGISTRY_STORAGE_MAINTENANCE_READONLY"] == "{enabled: true}"
 
 
-def test_point_39_a_default_route_without_a_host_degrades_and_goes_again(lab: Lab) -> None:
+def test_point_39_a_default_route_without_a_host_degrades_until_it_is_removed(lab: Lab) -> None:
     lab.patch(defaultRoute=True, routes=[{"name": "extra", "hostname": "r.example.com"}])
     lab.wait(lambda: lab.condition("Degraded") == ("True", "IngressDegraded"))
     text = "ingress default-route has no host and no published load balancer address"
@@ -516,7 +516,7 @@ def test_point_21_a_wrong_key_rewrites_the_status_all_the_time(lab: Lab) -> None
     assert lab.condition("Available") == READY
 
 
-def test_point_40_other_writers_of_the_status_disturb_nobody(lab: Lab) -> None:
+def test_point_40_other_writers_of_the_status_do_no_harm(lab: Lab) -> None:
     noise = NoiseController(OperatorCluster(lab.api))
     stop = threading.Event()
 
@@ -547,9 +547,9 @@ def test_fork_pull_secrets_come_and_go_with_their_state(lab: Lab) -> None:
     def provided(namespace: str) -> bool:
         account = lab.api.find("ServiceAccount", "default", namespace) or {}
         listed = {item["name"] for item in account.get("imagePullSecrets") or []}
-        made = {item["metadata"]["name"] for item in lab.api.list("Secret", namespace, selector)}
+        secrets = {item["metadata"]["name"] for item in lab.api.list("Secret", namespace, selector)}
         binding = lab.api.find("RoleBinding", names.PULLERS_BINDING, namespace)
-        return bool(made & listed) and binding is not None and binding["roleRef"]["name"] == "system:image-puller"
+        return bool(secrets & listed) and binding is not None and binding["roleRef"]["name"] == "system:image-puller"
 
     def bare(namespace: str) -> bool:
         account = lab.api.find("ServiceAccount", "default", namespace) or {}

@@ -19,17 +19,17 @@ from tests.cluster.proxy import ApiProxy, ProxyError
 
 
 class _Api(http.server.BaseHTTPRequestHandler):
-    """Echoes requests; a watch sends a numbered line whenever the test says so."""
+    """Echoes requests; a watch sends a numbered line for each tick of the test."""
 
     protocol_version = "HTTP/1.1"
     tick = threading.Semaphore(0)
     served: list[str] = []  # noqa: RUF012
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Quiet."""
+        """Log nothing."""
 
     def do_GET(self) -> None:
-        tick = self.tick  # of this test: a watch that a former test left behind must not take our ticks
+        tick = self.tick  # of this test: a watch that an earlier test left behind must not take our ticks
         if "watch=true" in self.path:
             self.send_response(200)
             self.send_header("Transfer-Encoding", "chunked")
@@ -143,9 +143,9 @@ def test_a_forwarded_reset_loses_only_the_answer(kubeconfig: str) -> None:
 def test_a_slow_fault_delays_the_true_answer(kubeconfig: str) -> None:
     with ApiProxy(kubeconfig) as proxy:
         proxy.fault("slow", delay=0.3)
-        begun = time.monotonic()
+        start = time.monotonic()
         assert _get(_link(proxy), "/x")[0] == 200
-        assert time.monotonic() - begun >= 0.3
+        assert time.monotonic() - start >= 0.3
 
 
 def test_watch_events_arrive_one_by_one_and_a_drop_cuts_after_the_asked_number(kubeconfig: str) -> None:

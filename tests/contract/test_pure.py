@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.cluster.operator import render
-from tests.cluster.operator.conditions import (
+from tests.cluster.operator_simulator import render
+from tests.cluster.operator_simulator.conditions import (
     ApplyError,
     Conditions,
     PermanentError,
@@ -19,11 +19,16 @@ from tests.cluster.operator.conditions import (
     sync_config_conditions,
     sync_pruner_conditions,
 )
-from tests.cluster.operator.golang import canonical_duration, canonical_quantity, format_duration, parse_duration
-from tests.cluster.operator.names import Json
-from tests.cluster.operator.registry import verify
-from tests.cluster.operator.spec import configured_backends, typed_spec
-from tests.cluster.operator.workqueue import Trigger
+from tests.cluster.operator_simulator.golang import (
+    canonical_duration,
+    canonical_quantity,
+    format_duration,
+    parse_duration,
+)
+from tests.cluster.operator_simulator.names import Json
+from tests.cluster.operator_simulator.registry import verify
+from tests.cluster.operator_simulator.spec import configured_backends, typed_spec
+from tests.cluster.operator_simulator.workqueue import Trigger
 
 from . import recording
 
@@ -84,7 +89,7 @@ def test_quantities_come_back_as_kubernetes_writes_them(text: object, canonical:
 
 
 @pytest.mark.parametrize("text", ["much", "", "1 Gi", "1KB"])
-def test_no_quantity_is_refused(text: str) -> None:
+def test_what_is_not_a_quantity_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not a quantity"):
         canonical_quantity(text)
 
@@ -302,14 +307,14 @@ def test_an_event_does_not_wait_for_the_backoff() -> None:
     trigger, stop = Trigger(), threading.Event()
     trigger.after(60)
     threading.Timer(0.05, trigger.poke).start()
-    begun = time.monotonic()
+    start = time.monotonic()
     assert trigger.wait(stop)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - start < 5
     stop.set()
     assert not trigger.wait(stop)
 
 
-# The comparison itself: it must see what it is for.
+# The comparison itself: it must detect every kind of difference.
 
 
 @pytest.mark.parametrize("name", recording.names())
@@ -356,11 +361,11 @@ def _env(body: Json) -> None:
         ("s3-good", "Deployment", 1, _env, "object"),
     ],
 )
-def test_the_comparison_sees_a_change(name: str, kind: str, number: int, change: object, track: str) -> None:
+def test_the_comparison_detects_a_change(name: str, kind: str, number: int, change: object, track: str) -> None:
     assert track in {difference.track for difference in _changed(name, kind, number, change)}
 
 
-def test_the_comparison_sees_a_missing_stale_window() -> None:
+def test_the_comparison_detects_a_missing_stale_window() -> None:
     scenario = recording.load("pvc-rwx-rolling")
     stale = [line for line in scenario.lines if line.kind == "Config"][2]
     fresh = [line for line in scenario.lines if line.kind == "Config"][3]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Every recording of the genuine operator, replayed against the simulator. See `recording` for what counts as equal.
 
-A sequence that differs must be listed in ``deviations.yaml`` with its reason; an entry there that nothing needs any
-more fails as well. At the end a table is printed: recording, recorded values compared, deviations.
+A sequence that differs must be listed in ``deviations.yaml`` with its reason; an entry there that is no
+longer needed fails as well. At the end a table is printed: recording, recorded values compared, deviations.
 """
 
 from __future__ import annotations
@@ -77,17 +77,17 @@ def stage() -> Iterator[Stage]:
 def test_trace(name: str, stage: Stage, ledger: Ledger) -> None:
     scenario = recording.load(name)
     excused = ledger.excused(name)
-    # A recording that ends with an action shows that nothing noticed it before the next retry. When that retry happens
-    # to fall into the moment that is compared, the scenario is played again; an operator that does notice fails always.
+    # A recording that ends with an action shows that nothing reacted to it before the next retry. If that retry happens
+    # to fall into the period that is compared, the scenario is repeated; an operator that does react always fails.
     attempts = 3 if scenario.lines[-1].kind == "Action" else 1
     for _ in range(attempts):
-        seen = stage.replay(scenario, excused)
-        result = recording.compare(scenario, seen, RECORDED_ADDRESSES, stage.addresses)
+        lines = stage.replay(scenario, excused)
+        result = recording.compare(scenario, lines, RECORDED_ADDRESSES, stage.addresses)
         if not result.differences:
             break
     ledger.results[name] = result
-    wrong = [item for item in result.differences if (item.kind, item.track) not in excused]
-    assert not wrong, "\n".join(str(item) for item in wrong)
+    unexpected = [item for item in result.differences if (item.kind, item.track) not in excused]
+    assert not unexpected, "\n".join(str(item) for item in unexpected)
 
 
 def test_every_deviation_is_needed_and_has_a_reason(ledger: Ledger) -> None:
@@ -95,8 +95,10 @@ def test_every_deviation_is_needed_and_has_a_reason(ledger: Ledger) -> None:
         assert entry.trace in recording.names(), entry
         assert entry.object in recording.OBJECTS, entry
         assert len(entry.reason) > 20, entry
-    idle = {
+    unneeded = {
         name: ledger.excused(name) - {(item.kind, item.track) for item in result.differences}
         for name, result in ledger.results.items()
     }
-    assert not any(idle.values()), f"listed in {DEVIATIONS.name}, but the simulator agrees with the recording: {idle}"
+    assert not any(unneeded.values()), (
+        f"listed in {DEVIATIONS.name}, but the simulator agrees with the recording: {unneeded}"
+    )

@@ -27,7 +27,8 @@ import (
 //go:embed base.yaml
 var baseManifest []byte
 
-// applyManifests creates or updates every object of the base manifest and of files, then waits until every CRD among them is established.
+// applyManifests creates or updates every object of the base manifest and of files, and waits until every CRD among
+// them is established.
 func applyManifests(ctx context.Context, config *rest.Config, files []string) error {
 	client, err := dynamic.NewForConfig(config)
 	if err != nil {

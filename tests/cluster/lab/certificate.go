@@ -10,12 +10,12 @@ import (
 	"strings"
 )
 
-// runCertificate writes ca.crt, tls.crt and tls.key of a server on this machine, signed by an authority of its own.
+// runCertificate writes ca.crt, tls.crt and tls.key for a server on this machine, signed by a new CA.
 func runCertificate() {
 	flags := flag.NewFlagSet("certificate", flag.ExitOnError)
-	dir := flags.String("dir", ".", "where the files go")
+	dir := flags.String("dir", ".", "folder for the files")
 	name := flags.String("name", "lab", "common name of the server")
-	hosts := flags.String("hosts", "localhost", "names besides the loopback addresses, with commas")
+	hosts := flags.String("hosts", "localhost", "comma-separated names besides the loopback addresses")
 	_ = flags.Parse(os.Args[1:])
 	if err := writeCertificate(*dir, *name, strings.Split(*hosts, ",")); err != nil {
 		fmt.Fprintln(os.Stderr, "certificate:", err)

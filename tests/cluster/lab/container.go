@@ -23,12 +23,13 @@ import (
 
 const (
 	registryContainer = "registry"
-	slowness          = 15 * time.Second       // how much later a slow Pod is ready
-	slowAnswer        = 500 * time.Millisecond // how much later each of its connections is answered
+	slowness          = 15 * time.Second       // added to a slow Pod's time to readiness
+	slowAnswer        = 500 * time.Millisecond // added to each connection to it
 	probePause        = 100 * time.Millisecond
 )
 
-// registryConfiguration is the file in the registry's image; everything else comes from REGISTRY_ variables, as in life.
+// registryConfiguration is the file in the registry's image; everything else comes from REGISTRY_ variables, as on a
+// real cluster.
 const registryConfiguration = `version: 0.1
 log: {level: info, formatter: text, fields: {service: registry}}
 http: {addr: ":5000"}
@@ -48,13 +49,13 @@ type container struct {
 	ended      bool // the current run is over
 	exitCode   int
 	ready      bool
-	answered   bool // its port was seen answering
+	answered   bool // its port has answered
 	probing    bool
 	waiting    string // reason, while there is no run
 	message    string
 	previous   *corev1.ContainerStateTerminated
 
-	process   *process // nil for a pretend container
+	process   *process // nil for a simulated container
 	endsAt    time.Time
 	restartAt time.Time
 	backOff   time.Duration
@@ -79,7 +80,7 @@ func (c *container) willRestart(pod *corev1.Pod) bool {
 	}
 }
 
-// sync does what is due for this container and returns when to look again.
+// sync does what is due for this container and returns the time until the next sync.
 func (c *container) sync(ctx context.Context, pod *corev1.Pod) time.Duration {
 	switch {
 	case c.startedAt.IsZero():
@@ -102,7 +103,7 @@ func (c *container) sync(ctx context.Context, pod *corev1.Pod) time.Duration {
 	}
 }
 
-// start begins a run. What the container's definition lacks (a Secret, a key) keeps it waiting, as a kubelet does.
+// start begins a run. A missing Secret, ConfigMap or key keeps the container waiting, as on a real node.
 func (c *container) start(ctx context.Context, pod *corev1.Pod) time.Duration {
 	environment, err := c.environment(ctx, pod)
 	if err != nil {
@@ -153,11 +154,11 @@ func (c *container) start(ctx context.Context, pod *corev1.Pod) time.Duration {
 
 func (c *container) settingLocked(key string) string { return c.w.k.setting(c.w.pod, key) }
 
-func (c *container) durationLocked(key string, otherwise time.Duration) time.Duration {
+func (c *container) durationLocked(key string, fallback time.Duration) time.Duration {
 	if value, err := time.ParseDuration(c.settingLocked(key)); err == nil {
 		return value
 	}
-	return otherwise
+	return fallback
 }
 
 func (c *container) faultLocked() string {
@@ -167,7 +168,7 @@ func (c *container) faultLocked() string {
 	return c.w.nodeFault
 }
 
-// watchRun looks at a running container: has it ended, is it ready?
+// watchRun checks a running container: has it ended, is it ready?
 func (c *container) watchRun(pod *corev1.Pod) time.Duration {
 	fault := c.w.fault()
 	if c.process != nil {
@@ -208,7 +209,7 @@ func (c *container) watchRun(pod *corev1.Pod) time.Duration {
 	return next
 }
 
-// probe asks the registry's port, in its own time, until it answers at all: Ready says nothing about the storage.
+// probe polls the registry's port in the background until it answers at all: readiness does not depend on the storage.
 func (c *container) probe() {
 	if c.probing {
 		return
@@ -254,8 +255,8 @@ func (c *container) finish(pod *corev1.Pod, code int) time.Duration {
 	}
 	c.previous = &corev1.ContainerStateTerminated{ExitCode: int32(code), Reason: reason,
 		StartedAt: metav1.NewTime(c.startedAt), FinishedAt: metav1.NewTime(c.finishedAt)}
-	again := c.willRestart(pod)
-	if again {
+	willRestart := c.willRestart(pod)
+	if willRestart {
 		if c.backOff == 0 || c.finishedAt.Sub(c.startedAt) > time.Minute {
 			c.backOff = firstBackOff
 		} else {
@@ -267,14 +268,14 @@ func (c *container) finish(pod *corev1.Pod, code int) time.Duration {
 	}
 	c.log.close()
 	c.w.mutex.Unlock()
-	if again {
+	if willRestart {
 		c.w.event(corev1.EventTypeWarning, "BackOff", "Back-off restarting failed container %s in pod %s_%s(%s)", c.spec.Name, c.w.name, c.w.namespace, c.w.uid)
 		return c.backOff
 	}
 	return time.Millisecond
 }
 
-// stop ends the container as a deletion does.
+// stop ends the container as the deletion of its Pod does.
 func (c *container) stop() {
 	if !c.isRunning() {
 		return
@@ -332,7 +333,7 @@ func (c *container) status(pod *corev1.Pod) corev1.ContainerStatus {
 	return status
 }
 
-// environment is the container's own, with values from Secrets, ConfigMaps and fields.
+// environment resolves the container's variables, including those from Secrets, ConfigMaps and fields.
 func (c *container) environment(ctx context.Context, pod *corev1.Pod) (map[string]string, error) {
 	found := map[string]string{}
 	mapping := expansion.MappingFuncFor(found)
@@ -369,7 +370,7 @@ func (c *container) environment(ctx context.Context, pod *corev1.Pod) (map[strin
 				return nil, err
 			}
 			data, ok := content[ref.Key]
-			if !ok && (ref.Optional == nil || !*ref.Optional) {
+			if !ok && !isTrue(ref.Optional) {
 				return nil, fmt.Errorf("couldn't find key %s in Secret %s/%s", ref.Key, c.w.namespace, ref.Name)
 			} else if !ok {
 				continue
@@ -382,7 +383,7 @@ func (c *container) environment(ctx context.Context, pod *corev1.Pod) (map[strin
 				return nil, err
 			}
 			data, ok := content[ref.Key]
-			if !ok && (ref.Optional == nil || !*ref.Optional) {
+			if !ok && !isTrue(ref.Optional) {
 				return nil, fmt.Errorf("couldn't find key %s in ConfigMap %s/%s", ref.Key, c.w.namespace, ref.Name)
 			} else if !ok {
 				continue
@@ -400,22 +401,22 @@ func (c *container) environment(ctx context.Context, pod *corev1.Pod) (map[strin
 	return found, nil
 }
 
-// path turns a path of the container into one of this machine, by the longest volume mount that holds it.
+// path maps a path in the container to one on this machine, by the longest volume mount that contains it.
 func (c *container) path(inside string) (string, bool) {
 	best, mapped := -1, ""
 	for _, mount := range c.spec.VolumeMounts {
-		at := filepath.Clean(mount.MountPath)
-		if inside != at && !strings.HasPrefix(inside, at+"/") || len(at) <= best {
+		root := filepath.Clean(mount.MountPath)
+		if inside != root && !strings.HasPrefix(inside, root+"/") || len(root) <= best {
 			continue
 		}
 		if folder, ok := c.w.volumes[mount.Name]; ok {
-			best, mapped = len(at), filepath.Join(folder, mount.SubPath, strings.TrimPrefix(inside, at))
+			best, mapped = len(root), filepath.Join(folder, mount.SubPath, strings.TrimPrefix(inside, root))
 		}
 	}
 	return mapped, best >= 0
 }
 
-// startRegistry runs the real registry with the Deployment's own environment; only paths and its listener differ.
+// startRegistry runs the real registry with the environment of its Deployment; only paths and the listener differ.
 func (c *container) startRegistry(declared map[string]string, log *containerLog) (*process, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -433,12 +434,12 @@ func (c *container) startRegistry(declared map[string]string, log *containerLog)
 		values[name] = value
 	}
 	if file := values["REGISTRY_STORAGE_S3_CREDENTIALSCONFIGPATH"]; file != "" {
-		values["AWS_SHARED_CREDENTIALS_FILE"] = file // the same file, under the name that every build understands
+		values["AWS_SHARED_CREDENTIALS_FILE"] = file // the same file, under the variable that every build reads
 	}
 	switch c.w.fault() {
 	case "no-storage-network":
 		cutOff(values)
-	case "login": // the registry makes the file, with a password that nobody is told
+	case "login": // the registry creates the file, with a password nobody knows
 		values["REGISTRY_AUTH"] = "htpasswd"
 		values["REGISTRY_AUTH_HTPASSWD_REALM"] = "registry"
 		values["REGISTRY_AUTH_HTPASSWD_PATH"] = filepath.Join(home, "htpasswd")
@@ -456,13 +457,13 @@ func (c *container) startRegistry(declared map[string]string, log *containerLog)
 	if address == "" {
 		address = ":5000"
 	}
-	// A socket in the data folder instead of a port: nothing to choose, nothing to collide with.
+	// A socket in the data folder instead of a port: nothing to choose, and no collisions.
 	values["REGISTRY_HTTP_NET"], values["REGISTRY_HTTP_ADDR"] = "unix", c.w.socket
 	values["HOME"], values["TMPDIR"] = home, home
 	values["SSL_CERT_FILE"] = filepath.Join(home, "ca-bundle.pem")
 	values["SSL_CERT_DIR"] = filepath.Join(home, "no-certificates")
 	values["AWS_CONFIG_FILE"] = filepath.Join(home, "none")
-	values["AWS_EC2_METADATA_DISABLED"] = "true" // there is no machine behind this Pod to ask for a role
+	values["AWS_EC2_METADATA_DISABLED"] = "true" // no metadata service can give this Pod a role
 	values["OTEL_TRACES_EXPORTER"] = "none"
 	if err := os.WriteFile(values["SSL_CERT_FILE"], c.authorities(), 0o600); err != nil {
 		return nil, err
@@ -492,7 +493,7 @@ func (c *container) startRegistry(declared map[string]string, log *containerLog)
 	return started, nil
 }
 
-// cutOff points the object storage at a port where nobody listens: the Pod has no way to it, the operator has.
+// cutOff points the registry at a port where no storage listens: the Pod cannot reach its storage, the operator can.
 func cutOff(values map[string]string) {
 	scheme, _, found := strings.Cut(values["REGISTRY_STORAGE_S3_REGIONENDPOINT"], "://")
 	if !found {
@@ -501,7 +502,7 @@ func cutOff(values map[string]string) {
 	values["REGISTRY_STORAGE_S3_REGIONENDPOINT"] = scheme + "://127.0.0.1:9"
 }
 
-// authorities is what the volumes with trusted certificates hold, as one bundle.
+// authorities returns the certificates in the trusted-CA volumes as one bundle.
 func (c *container) authorities() []byte {
 	bundle := []byte{}
 	for _, name := range []string{"trusted-ca", "registry-certificates"} {
@@ -519,7 +520,7 @@ func (c *container) authorities() []byte {
 	return bundle
 }
 
-// rewriter shows paths in the log as the container sees them.
+// rewriter replaces paths of this machine in the log by those the container sees.
 func (c *container) rewriter(address string) *strings.Replacer {
 	pairs := []string{c.w.socket, address}
 	for _, mount := range c.spec.VolumeMounts {
@@ -531,7 +532,7 @@ func (c *container) rewriter(address string) *strings.Replacer {
 	return strings.NewReplacer(pairs...)
 }
 
-// containerLog is one run's log file: a time stamp and a line each, as a kubelet keeps them.
+// containerLog is one run's log file; every line starts with a time stamp, as in a kubelet's.
 type containerLog struct {
 	path    string
 	rewrite *strings.Replacer
@@ -557,7 +558,7 @@ func newContainerLog(folder string, run int) (*containerLog, error) {
 
 func (l *containerLog) write(line string) { _, _ = l.Write([]byte(line + "\n")) }
 
-// Write takes a process's output in whatever pieces it comes.
+// Write accepts a process's output in pieces of any size.
 func (l *containerLog) Write(data []byte) (int, error) {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
@@ -593,7 +594,7 @@ func (l *containerLog) isClosed() bool {
 	return l.closed
 }
 
-// lastLogLines returns the last count lines of a log file, all for a negative count.
+// lastLogLines returns the last count lines of a log file, or all if count is negative.
 func lastLogLines(reader *bufio.Scanner, count int) []string {
 	lines := []string{}
 	for reader.Scan() {

@@ -31,25 +31,26 @@ import (
 	"k8s.io/client-go/util/retry"
 )
 
-// Annotations by which tests steer Pods, read from the Pod and else from its Node (or from the first Node).
+// Annotations by which tests steer Pods, read from the Pod, else from its Node, else from the first Node.
 const (
 	faultAnnotation    = "lab.alauda.io/fault"       // never-ready, crash-loop, slow, no-storage-network, login
 	readyAnnotation    = "lab.alauda.io/ready-after" // duration from the container's start to its readiness
 	goneAnnotation     = "lab.alauda.io/gone-after"  // duration from the Pod's deletion to its end
 	runAnnotation      = "lab.alauda.io/run-for"     // duration of a container that ends by itself (Jobs)
 	exitCodeAnnotation = "lab.alauda.io/exit-code"   // of a container that ends by itself
-	logAnnotation      = "lab.alauda.io/log"         // what a pretend container logs
+	logAnnotation      = "lab.alauda.io/log"         // what a simulated container logs
 )
 
-// kubelet plays the nodes of the cluster: it runs Pods' lives, real registry processes in some of them,
-// and everything of a node that the API server or a client can see.
+// kubelet simulates the nodes of the cluster: the lifecycles of their Pods, some of which run real registry processes,
+// and everything about a node that the API server or a client can see.
 type kubelet struct {
 	dir      string
 	client   kubernetes.Interface
 	factory  informers.SharedInformerFactory
 	recorder record.EventRecorder
-	port     int    // of the HTTPS endpoint the API server asks for logs
-	door     string // host:port that leads to a ready registry
+	port     int // of the HTTPS endpoint from which the API server reads logs
+
+	registryAddress string // host:port that leads to a ready registry
 
 	mutex   sync.Mutex // guards workers and lastIP
 	workers map[types.UID]*worker
@@ -59,7 +60,7 @@ type kubelet struct {
 func runKubelet() {
 	flags := flag.NewFlagSet("kubelet", flag.ExitOnError)
 	dir := flags.String("dir", "", "data folder of the cluster")
-	kubeconfig := flags.String("kubeconfig", "", "how to reach the API server")
+	kubeconfig := flags.String("kubeconfig", "", "kubeconfig for the API server")
 	_ = flags.Parse(os.Args[1:])
 	if err := startKubelet(*dir, *kubeconfig); err != nil {
 		fmt.Fprintln(os.Stderr, "kubelet:", err)
@@ -92,7 +93,7 @@ func startKubelet(dir, kubeconfig string) error {
 	if err := k.serveConnect(ctx); err != nil {
 		return err
 	}
-	if err := k.serveDoor(ctx); err != nil {
+	if err := k.serveRegistry(ctx); err != nil {
 		return err
 	}
 	for index, name := range nodeNames {
@@ -103,14 +104,14 @@ func startKubelet(dir, kubeconfig string) error {
 	}
 	pods := k.factory.Core().V1().Pods().Informer()
 	_, err = pods.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(object any) { k.podSeen(ctx, object.(*corev1.Pod)) },
-		UpdateFunc: func(_, object any) { k.podSeen(ctx, object.(*corev1.Pod)) },
+		AddFunc:    func(object any) { k.observePod(ctx, object.(*corev1.Pod)) },
+		UpdateFunc: func(_, object any) { k.observePod(ctx, object.(*corev1.Pod)) },
 		DeleteFunc: func(object any) {
 			if tombstone, ok := object.(cache.DeletedFinalStateUnknown); ok {
 				object = tombstone.Obj
 			}
 			if pod, ok := object.(*corev1.Pod); ok {
-				k.podGone(pod)
+				k.forgetPod(pod)
 			}
 		},
 	})
@@ -141,9 +142,9 @@ func logf(format string, arguments ...any) {
 	fmt.Fprintf(os.Stderr, time.Now().UTC().Format("2006-01-02T15:04:05.000Z ")+format+"\n", arguments...)
 }
 
-// writeReady tells the supervisor that the kubelet serves, and where. Written whole or not at all.
+// writeReady reports to the supervisor that the kubelet serves, and where. The file appears complete or not at all.
 func (k *kubelet) writeReady() error {
-	content, err := json.Marshal(map[string]any{"port": k.port, "registry_address": k.door})
+	content, err := json.Marshal(map[string]any{"port": k.port, "registry_address": k.registryAddress})
 	if err != nil {
 		return err
 	}
@@ -178,7 +179,7 @@ func (k *kubelet) nodeStatus(name, address string) corev1.NodeStatus {
 	}
 }
 
-// register creates a node, or takes the existing one over after a restart (its annotations are kept).
+// register creates a node, or adopts the existing one after a restart, whose annotations it keeps.
 func (k *kubelet) register(ctx context.Context, name, address string) error {
 	nodes := k.client.CoreV1().Nodes()
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{
@@ -200,7 +201,7 @@ func (k *kubelet) register(ctx context.Context, name, address string) error {
 	})
 }
 
-// heartbeat renews a node's Lease, by which the node lifecycle controller knows that we live.
+// heartbeat renews a node's Lease, by which the node lifecycle controller knows that the node is alive.
 func (k *kubelet) heartbeat(ctx context.Context, name string) {
 	leases := k.client.CoordinationV1().Leases(corev1.NamespaceNodeLease)
 	seconds := int32(20)
@@ -227,7 +228,7 @@ func (k *kubelet) heartbeat(ctx context.Context, name string) {
 	}
 }
 
-// setting is an annotation of the Pod, else of its Node, else of the first Node.
+// setting returns an annotation of the Pod, else of its Node, else of the first Node.
 func (k *kubelet) setting(pod *corev1.Pod, key string) string {
 	if value, ok := pod.Annotations[key]; ok {
 		return value
@@ -242,8 +243,8 @@ func (k *kubelet) setting(pod *corev1.Pod, key string) string {
 	return ""
 }
 
-// podSeen hands a Pod's newest state to its worker, and makes one for a Pod that was just placed on one of our nodes.
-func (k *kubelet) podSeen(ctx context.Context, pod *corev1.Pod) {
+// observePod passes a Pod's newest state to its worker, which it creates for a Pod newly scheduled to one of our nodes.
+func (k *kubelet) observePod(ctx context.Context, pod *corev1.Pod) {
 	if pod.Spec.NodeName == "" {
 		return
 	}
@@ -261,18 +262,18 @@ func (k *kubelet) podSeen(ctx context.Context, pod *corev1.Pod) {
 	w.update(pod)
 }
 
-func (k *kubelet) podGone(pod *corev1.Pod) {
+func (k *kubelet) forgetPod(pod *corev1.Pod) {
 	k.mutex.Lock()
 	defer k.mutex.Unlock()
 	if w := k.workers[pod.UID]; w != nil {
 		delete(k.workers, pod.UID)
-		w.vanished()
+		w.markGone()
 	}
 }
 
 const firstPodIP, lastPodIP = 10, 254
 
-// freeIP gives addresses out in turn, so that one is not used again soon after its Pod is gone. Call with the mutex held.
+// freeIP hands out addresses in rotation, so that none is reused soon after its Pod is gone. Call with the mutex held.
 func (k *kubelet) freeIP() string {
 	used := map[string]bool{}
 	for _, w := range k.workers {
@@ -287,7 +288,7 @@ func (k *kubelet) freeIP() string {
 			return ip
 		}
 	}
-	return "" // more Pods than addresses: this one is never reachable
+	return "" // more Pods than addresses: this one is unreachable
 }
 
 func (k *kubelet) workerAt(ip string) *worker {

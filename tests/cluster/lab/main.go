@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Command lab is every program of the embedded cluster in one binary, chosen by the first argument.
-// One binary is linked once and its pages are shared by all the processes of a cluster.
+// Command lab contains every program of the embedded cluster, selected by the first argument.
+// One binary is linked once, and all processes of a cluster share its pages.
 package main
 
 import (
@@ -34,10 +34,10 @@ import (
 	_ "time/tzdata"
 )
 
-// version of Kubernetes, stamped by the build, as into the servers.
+// version of Kubernetes, set by the build, as it is in the servers.
 var version = "v1.36.3"
 
-// programs maps the first argument to what runs; os.Args[0] is that argument by then.
+// programs maps the first argument to the program, which finds that argument in os.Args[0].
 var programs = map[string]func(){
 	"etcd":                    func() { etcdmain.Main(os.Args) },
 	"kube-apiserver":          func() { runCobra(apiserver.NewAPIServerCommand()) },
@@ -66,7 +66,7 @@ func runRegistry() {
 }
 
 func runCrane() {
-	if crane.New("crane", "Push, pull and look at images", nil).Execute() != nil {
+	if crane.New("crane", "Push, pull and inspect images", nil).Execute() != nil {
 		os.Exit(1)
 	}
 }

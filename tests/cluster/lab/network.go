@@ -23,17 +23,18 @@ import (
 )
 
 const (
-	doorService  = "image-registry"
-	doorPatience = 5 * time.Second // how long a connection waits for a ready Pod: less than clients wait for a TLS handshake
+	registryService = "image-registry"
+	// How long a connection waits for a ready Pod: less than clients wait for a TLS handshake.
+	readyPodPatience = 5 * time.Second
 )
 
-// The first node carries the annotations that are meant for all; three, because replicas may have to lie apart.
+// The first node carries the annotations that apply to all. Three, because replicas may have to run on different nodes.
 var nodeNames = []string{nodeName, nodeName + "-2", nodeName + "-3"}
 
 func nodeAddress(index int) string { return fmt.Sprintf("192.0.2.%d", index+1) }
 
-// serveConnect is where the API server sends every connection to a node, Pod or Service (its egress selector):
-// an HTTP CONNECT to an address that only we know.
+// serveConnect takes every connection of the API server to a node, Pod or Service (by its egress selector): an HTTP
+// CONNECT to an address that exists only here.
 func (k *kubelet) serveConnect(ctx context.Context) error {
 	path := filepath.Join(k.dir, "s", "kubelet.sock")
 	_ = os.Remove(path)
@@ -55,17 +56,17 @@ func (k *kubelet) serveConnect(ctx context.Context) error {
 	})
 }
 
-// serveDoor leads to a ready Pod of the registry's Service from a loopback port, whatever rollout is going on.
-func (k *kubelet) serveDoor(ctx context.Context) error {
+// serveRegistry connects a loopback port to a ready Pod of the registry's Service, also during rollouts.
+func (k *kubelet) serveRegistry(ctx context.Context) error {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
-	k.door = listener.Addr().String()
+	k.registryAddress = listener.Addr().String()
 	return k.acceptFrom(ctx, listener, func(connection net.Conn) {
-		deadline := time.Now().Add(doorPatience)
+		deadline := time.Now().Add(readyPodPatience)
 		for {
-			if target, err := k.dialService(namespace, doorService, 5000); err == nil {
+			if target, err := k.dialService(namespace, registryService, 5000); err == nil {
 				defer target.Close()
 				pump(connection, connection, target)
 				return
@@ -103,26 +104,26 @@ func (k *kubelet) acceptFrom(ctx context.Context, listener net.Listener, serve f
 	return nil
 }
 
-// pump carries bytes both ways until either side is done.
+// pump copies bytes both ways until either side is done.
 func pump(client net.Conn, fromClient io.Reader, target net.Conn) {
 	finished := make(chan struct{}, 2)
-	carry := func(to net.Conn, from io.Reader) {
+	copyAll := func(to net.Conn, from io.Reader) {
 		_, _ = io.Copy(to, from)
 		if half, ok := to.(interface{ CloseWrite() error }); ok {
 			_ = half.CloseWrite()
 		}
 		finished <- struct{}{}
 	}
-	go carry(target, fromClient)
-	go carry(client, target)
+	go copyAll(target, fromClient)
+	go copyAll(client, target)
 	<-finished
-	select { // the other direction may still have an answer under way
+	select { // the other direction may still carry an answer
 	case <-finished:
 	case <-time.After(5 * time.Second):
 	}
 }
 
-// dial connects to an address of the pretended network.
+// dial connects to an address of the simulated network.
 func (k *kubelet) dial(address string) (net.Conn, error) {
 	host, portText, err := net.SplitHostPort(address)
 	if err != nil {
@@ -214,7 +215,7 @@ func (w *worker) dial(port int) (net.Conn, error) {
 	return nil, fmt.Errorf("connect to %s:%d: connection refused", w.ip, port)
 }
 
-// serveEndpoint is a kubelet's HTTPS endpoint, for clients with a certificate of the cluster's authority alone.
+// serveEndpoint is a kubelet's HTTPS endpoint, only for clients with a certificate of the cluster's CA.
 func (k *kubelet) serveEndpoint(ctx context.Context) error {
 	authority, err := os.ReadFile(filepath.Join(k.dir, "pki", "ca.crt"))
 	if err != nil {
@@ -245,7 +246,8 @@ func (k *kubelet) serveEndpoint(ctx context.Context) error {
 	return nil
 }
 
-// serveLogs answers as a kubelet does: tailLines, sinceSeconds, sinceTime, timestamps, limitBytes, previous, follow.
+// serveLogs answers like a kubelet, with all its options: tailLines, sinceSeconds, sinceTime, timestamps, limitBytes,
+// previous, follow.
 func (k *kubelet) serveLogs(writer http.ResponseWriter, request *http.Request) {
 	podName, containerName := request.PathValue("pod"), request.PathValue("container")
 	w := k.workerOf(request.PathValue("namespace"), podName)
@@ -326,7 +328,7 @@ func (k *kubelet) serveLogs(writer http.ResponseWriter, request *http.Request) {
 	follow(request.Context(), writer, file, log, send)
 }
 
-// follow sends what is appended to a log until its container's run ends or nobody listens any more.
+// follow sends what is appended to a log until its container's run ends or the client is gone.
 func follow(ctx context.Context, writer http.ResponseWriter, file *os.File, log *containerLog, send func(string) bool) {
 	reader, partial := bufio.NewReader(file), ""
 	for {

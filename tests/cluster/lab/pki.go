@@ -20,7 +20,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// authority signs certificates. Everything is ECDSA P-256: making the whole set takes milliseconds.
+// authority signs certificates. Everything is ECDSA P-256: generating the whole set takes milliseconds.
 type authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
@@ -50,11 +50,11 @@ func newAuthority(commonName string) (*authority, error) {
 	return &authority{cert: cert, key: key, pem: encode("CERTIFICATE", der)}, nil
 }
 
-// certificate is a template valid from an hour ago (clocks differ) for ten years.
+// certificate returns a template that is valid from an hour ago (clocks differ) for ten years.
 func certificate(commonName string, organizations []string) *x509.Certificate {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
 	if err != nil {
-		panic(err) // the system has no randomness: nothing sensible is left to do
+		panic(err) // the system has no randomness: there is nothing sensible left to do
 	}
 	return &x509.Certificate{
 		SerialNumber: serial,
@@ -109,7 +109,7 @@ func encodeKey(key *ecdsa.PrivateKey) ([]byte, error) {
 	return encode("EC PRIVATE KEY", der), nil
 }
 
-// pki is every certificate of one cluster. Files lie in dir, readable by the owner alone.
+// pki holds every certificate of one cluster. The files are in dir, readable only by their owner.
 type pki struct {
 	dir string
 	ca  *authority
@@ -129,7 +129,7 @@ func newPKI(dir string) (*pki, error) {
 	if err != nil {
 		return nil, err
 	}
-	made := &pki{dir: dir, ca: ca}
+	result := &pki{dir: dir, ca: ca}
 	serving, err := ca.server("kube-apiserver", []string{"127.0.0.1", "::1", "198.51.100.1"},
 		[]string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"})
 	if err != nil {
@@ -167,14 +167,14 @@ func newPKI(dir string) (*pki, error) {
 		"front-proxy.crt": frontProxy.cert, "front-proxy.key": frontProxy.key,
 	}
 	for name, content := range files {
-		if err := os.WriteFile(made.path(name), content, 0o600); err != nil {
+		if err := os.WriteFile(result.path(name), content, 0o600); err != nil {
 			return nil, err
 		}
 	}
-	return made, nil
+	return result, nil
 }
 
-// kubeconfig mints a client certificate for user (CN) and groups (O) and wraps it as a kubeconfig.
+// kubeconfig mints a client certificate for user (CN) and groups (O) and wraps it in a kubeconfig.
 func (p *pki) kubeconfig(server, user string, groups []string) ([]byte, error) {
 	client, err := p.ca.client(user, groups)
 	if err != nil {

@@ -20,14 +20,14 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// A crashed container is started again after 1 s, 2 s, 4 s … 10 s: a real kubelet takes ten times as long.
+// A crashed container is restarted after 1 s, 2 s, 4 s … 10 s: a real kubelet takes ten times as long.
 const (
 	firstBackOff = time.Second
 	lastBackOff  = 10 * time.Second
 	mountRetry   = time.Second
 )
 
-// worker lives one Pod's life. All of it happens in run; other goroutines only read what the mutex guards.
+// worker runs one Pod's lifecycle. All of it happens in run; other goroutines only read what the mutex guards.
 type worker struct {
 	k         *kubelet
 	uid       types.UID
@@ -39,11 +39,11 @@ type worker struct {
 	wake      chan struct{}
 	gone      chan struct{} // closed when the object is deleted
 
-	mutex      sync.Mutex // guards pod and containers' fields that are marked so
+	mutex      sync.Mutex // guards pod, and the fields of containers that status and logs read
 	pod        *corev1.Pod
 	containers []*container
 
-	nodeFault    string // as it was when the Pod started
+	nodeFault    string // the Node's fault when the Pod started
 	started      metav1.Time
 	volumes      map[string]string // volume name to folder
 	mounted      bool
@@ -72,7 +72,7 @@ func newWorker(k *kubelet, pod *corev1.Pod, ip string) *worker {
 	return w
 }
 
-// isRegistry says whether a Pod runs a registry: Node-wide faults are meant for those alone.
+// isRegistry reports whether a Pod runs a registry: Node-wide faults apply only to those.
 func isRegistry(pod *corev1.Pod) bool {
 	for i := range pod.Spec.Containers {
 		if pod.Spec.Containers[i].Name == registryContainer {
@@ -92,11 +92,11 @@ func (w *worker) update(pod *corev1.Pod) {
 func (w *worker) nudge() {
 	select {
 	case w.wake <- struct{}{}:
-	default: // it is going to look anyway
+	default: // a sync is due already
 	}
 }
 
-func (w *worker) vanished() { close(w.gone) }
+func (w *worker) markGone() { close(w.gone) }
 
 func (w *worker) current() *corev1.Pod {
 	w.mutex.Lock()
@@ -111,15 +111,15 @@ func (w *worker) fault() string {
 	return w.nodeFault
 }
 
-func (w *worker) duration(key string, otherwise time.Duration) time.Duration {
+func (w *worker) duration(key string, fallback time.Duration) time.Duration {
 	text := w.k.setting(w.current(), key)
 	if text == "" {
-		return otherwise
+		return fallback
 	}
 	value, err := time.ParseDuration(text)
 	if err != nil {
 		logf("pod %s/%s: annotation %s: %v", w.namespace, w.name, key, err)
-		return otherwise
+		return fallback
 	}
 	return value
 }
@@ -128,7 +128,7 @@ func (w *worker) event(kind, reason, format string, arguments ...any) {
 	w.k.recorder.Eventf(w.current(), kind, reason, format, arguments...)
 }
 
-// run looks at the Pod whenever something happened or a time has come, until the Pod is gone.
+// run syncs the Pod whenever something changed or is due, until the Pod is gone.
 func (w *worker) run(ctx context.Context) {
 	defer func() {
 		w.killAll()
@@ -174,14 +174,14 @@ func (w *worker) killAll() {
 	}
 }
 
-// sync does what is due now. It returns when to look again at the latest, and whether the Pod's life is over.
+// sync does what is due now. It returns the time until the next sync, and whether the Pod has ended.
 func (w *worker) sync(ctx context.Context) (time.Duration, bool) {
 	pod := w.current()
 	if pod.DeletionTimestamp != nil {
 		return w.terminate(ctx, pod)
 	}
 	next := time.Minute
-	sooner := func(at time.Duration) { next = min(next, max(at, time.Millisecond)) }
+	sooner := func(wait time.Duration) { next = min(next, max(wait, time.Millisecond)) }
 	if !w.mounted {
 		if wait := time.Until(w.mountAt); wait > 0 {
 			return wait, false
@@ -203,12 +203,12 @@ func (w *worker) sync(ctx context.Context) (time.Duration, bool) {
 	}
 	w.writeStatus(ctx, pod)
 	if w.terminalDone {
-		return time.Hour, false // nothing more until it is deleted
+		return time.Hour, false // nothing left to do until it is deleted
 	}
 	return next, false
 }
 
-// terminate ends the containers when the time has come and then the object, as a kubelet does (grace period 0).
+// terminate stops the containers when their time is up, then deletes the object, as a kubelet does (grace period 0).
 func (w *worker) terminate(ctx context.Context, pod *corev1.Pod) (time.Duration, bool) {
 	if w.deletedAt.IsZero() {
 		w.deletedAt = time.Now()
@@ -235,7 +235,7 @@ func (w *worker) terminate(ctx context.Context, pod *corev1.Pod) (time.Duration,
 	return 0, true
 }
 
-// phase follows from the containers as the Pod lifecycle document says.
+// phase derives the Pod's phase from its containers, as the Pod lifecycle document defines it.
 func (w *worker) phase(pod *corev1.Pod) corev1.PodPhase {
 	running, failed, pending := 0, 0, 0
 	for _, c := range w.containers {
@@ -262,7 +262,7 @@ func (w *worker) phase(pod *corev1.Pod) corev1.PodPhase {
 	}
 }
 
-// writeStatus reports the Pod's state when it differs from what was reported last.
+// writeStatus reports the Pod's state when it differs from the last report.
 func (w *worker) writeStatus(ctx context.Context, pod *corev1.Pod) {
 	w.mutex.Lock()
 	phase := w.phase(pod)
@@ -287,7 +287,7 @@ func (w *worker) writeStatus(ctx context.Context, pod *corev1.Pod) {
 		status.ContainerStatuses = append(status.ContainerStatuses, state)
 	}
 	w.mutex.Unlock()
-	for i := range pod.Spec.InitContainers { // pretended to have run
+	for i := range pod.Spec.InitContainers { // reported as if they had run
 		init := &pod.Spec.InitContainers[i]
 		state := corev1.ContainerStatus{Name: init.Name, Image: init.Image, ImageID: init.Image, Ready: w.mounted,
 			State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "PodInitializing"}}}
@@ -316,7 +316,7 @@ func (w *worker) writeStatus(ctx context.Context, pod *corev1.Pod) {
 	}
 }
 
-// conditions keeps those that others own (PodScheduled) and the transition times of what did not change.
+// conditions keeps the conditions others own (PodScheduled) and the transition times of those that did not change.
 func (w *worker) conditions(pod *corev1.Pod, unready []string, terminal bool) []corev1.PodCondition {
 	now := metav1.Now()
 	set := func(kind corev1.PodConditionType, good bool, reason, message string) corev1.PodCondition {
@@ -325,9 +325,9 @@ func (w *worker) conditions(pod *corev1.Pod, unready []string, terminal bool) []
 			fresh.Status, fresh.Reason, fresh.Message = corev1.ConditionFalse, reason, message
 		}
 		for _, known := range [][]corev1.PodCondition{pod.Status.Conditions, w.lastConditions()} {
-			for _, old := range known {
-				if old.Type == kind && old.Status == fresh.Status {
-					fresh.LastTransitionTime = old.LastTransitionTime
+			for _, former := range known {
+				if former.Type == kind && former.Status == fresh.Status {
+					fresh.LastTransitionTime = former.LastTransitionTime
 				}
 			}
 		}
@@ -359,9 +359,9 @@ func (w *worker) lastConditions() []corev1.PodCondition {
 	return w.lastWritten.Conditions
 }
 
-func atoi(text string, otherwise int) int {
+func atoi(text string, fallback int) int {
 	if value, err := strconv.Atoi(text); err == nil {
 		return value
 	}
-	return otherwise
+	return fallback
 }

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// lifelineVariable tells a child of ours that its standard input is a lifeline: when it ends, the parent is gone.
+// lifelineVariable marks a child's standard input as its lifeline: when it closes, the parent is gone.
 const lifelineVariable = "ALAUDA_LAB_LIFELINE"
 
 // watchLifeline ends this process when the parent that holds the other end of standard input is gone.
@@ -30,7 +30,7 @@ func watchLifeline() {
 	}()
 }
 
-// The parent-death signal follows the thread that forked, so one thread that never ends forks everything.
+// The parent-death signal is tied to the thread that forked, so one thread that never exits does all the forking.
 var (
 	forkOnce  sync.Once
 	forkQueue = make(chan func())
@@ -50,7 +50,7 @@ func onForkThread(work func() error) error {
 	return <-result
 }
 
-// process is one child. It dies with us, whatever ends us.
+// process is one child. It ends with this process, whatever ends that.
 type process struct {
 	name    string
 	argv    []string
@@ -98,7 +98,7 @@ func (p *process) alive() bool {
 	}
 }
 
-// stop asks, waits for grace, then kills. It returns when the process is gone.
+// stop sends SIGTERM, waits for grace, then kills. It returns when the process is gone.
 func (p *process) stop(grace time.Duration) {
 	if !p.alive() {
 		return
@@ -120,19 +120,20 @@ func exitCode(err error) int {
 	if err == nil {
 		return 0
 	}
-	var exited *exec.ExitError
-	if errors.As(err, &exited) {
-		if status, ok := exited.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 			return 128 + int(status.Signal())
 		}
-		return exited.ExitCode()
+		return exit.ExitCode()
 	}
 	return 1
 }
 
-// cleanEnvironment is ours without what would lead a server astray: cloud credentials, certificate overrides, proxies.
+// cleanEnvironment returns our environment without what would mislead a server: cloud credentials, certificate
+// overrides, proxies.
 func cleanEnvironment() []string {
-	kept := []string{}
+	clean := []string{}
 	for _, entry := range os.Environ() {
 		name, _, _ := strings.Cut(entry, "=")
 		upper := strings.ToUpper(name)
@@ -140,7 +141,7 @@ func cleanEnvironment() []string {
 			strings.HasSuffix(upper, "_PROXY") || strings.HasPrefix(upper, "OTEL_") || name == "KUBECONFIG" || name == lifelineVariable {
 			continue
 		}
-		kept = append(kept, entry)
+		clean = append(clean, entry)
 	}
-	return kept
+	return clean
 }

@@ -16,7 +16,7 @@ func childAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
-// adoptOrphans makes grandchildren ours when their parent dies, so that we can wait for them.
+// adoptOrphans makes us the parent of grandchildren whose own parent died, so that we can wait for them.
 func adoptOrphans() { _ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }
 
 // reapAll waits until no descendant is left, or until the deadline.
@@ -34,8 +34,8 @@ func reapAll(deadline time.Duration) {
 	}
 }
 
-// residentBytes is a process's share of the memory: pages that several processes use, such as this program itself,
-// are divided among them, so that a sum is what the machine really holds. 0 when unknown.
+// residentBytes returns a process's proportional share of memory: pages that several processes use, such as those of
+// this program, are divided among them, so that the sum is what the machine really uses. 0 if unknown.
 func residentBytes(pid int) int64 {
 	content, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/smaps_rollup")
 	if err != nil {
@@ -55,11 +55,11 @@ func childrenOf(pid int) []int {
 	found := []int{}
 	tasks, _ := os.ReadDir("/proc/" + strconv.Itoa(pid) + "/task")
 	for _, task := range tasks {
-		listed, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/task/" + task.Name() + "/children")
+		children, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/task/" + task.Name() + "/children")
 		if err != nil {
 			continue
 		}
-		for _, field := range strings.Fields(string(listed)) {
+		for _, field := range strings.Fields(string(children)) {
 			if child, err := strconv.Atoi(field); err == nil {
 				found = append(found, child)
 			}

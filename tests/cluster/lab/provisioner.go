@@ -24,8 +24,8 @@ const (
 	provisionedByStorage = "volume.kubernetes.io/storage-provisioner"
 )
 
-// startProvisioner makes folders for claims of our StorageClasses, grows them, and removes them when the claim is deleted.
-// Binding is the real controller's work, placing (WaitForFirstConsumer) the real scheduler's.
+// startProvisioner creates folders as volumes for claims of our StorageClasses, expands them, and removes them when the
+// claim is deleted. The real controller binds them, and the real scheduler selects nodes (WaitForFirstConsumer).
 func (k *kubelet) startProvisioner(ctx context.Context) error {
 	queue := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[string]())
 	enqueue := func(kind string) func(any) {
@@ -145,10 +145,10 @@ func (k *kubelet) createVolume(ctx context.Context, claim *corev1.PersistentVolu
 	return err
 }
 
-// expand grows the volume of a bound claim that asks for more; the API server has checked that the class allows it.
+// expand expands the volume of a bound claim that requests more; the API server checked that the class allows it.
 func (k *kubelet) expand(ctx context.Context, claim *corev1.PersistentVolumeClaim) error {
-	wanted, has := claim.Spec.Resources.Requests[corev1.ResourceStorage], claim.Status.Capacity[corev1.ResourceStorage]
-	if claim.Status.Phase != corev1.ClaimBound || wanted.Cmp(has) <= 0 {
+	request, current := claim.Spec.Resources.Requests[corev1.ResourceStorage], claim.Status.Capacity[corev1.ResourceStorage]
+	if claim.Status.Phase != corev1.ClaimBound || request.Cmp(current) <= 0 {
 		return nil
 	}
 	volume, err := k.factory.Core().V1().PersistentVolumes().Lister().Get(claim.Spec.VolumeName)
@@ -158,7 +158,7 @@ func (k *kubelet) expand(ctx context.Context, claim *corev1.PersistentVolumeClai
 	if volume.Annotations[provisionedBy] != provisionerName {
 		return nil
 	}
-	capacity := map[string]any{"capacity": map[string]any{"storage": wanted.String()}}
+	capacity := map[string]any{"capacity": map[string]any{"storage": request.String()}}
 	if err := patch(map[string]any{"spec": capacity}, func(body []byte) error {
 		_, err := k.client.CoreV1().PersistentVolumes().Patch(ctx, volume.Name, types.MergePatchType, body, metav1.PatchOptions{})
 		return err
@@ -179,7 +179,7 @@ func patch(body map[string]any, send func([]byte) error) error {
 	return send(content)
 }
 
-// reclaim removes a volume of ours, with its data, once its claim was deleted.
+// reclaim removes a volume of ours, with its data, once its claim is deleted.
 func (k *kubelet) reclaim(ctx context.Context, volume *corev1.PersistentVolume) error {
 	if volume.Status.Phase != corev1.VolumeReleased || volume.Annotations[provisionedBy] != provisionerName ||
 		volume.Spec.PersistentVolumeReclaimPolicy != corev1.PersistentVolumeReclaimDelete || volume.DeletionTimestamp != nil {

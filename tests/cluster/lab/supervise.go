@@ -31,7 +31,7 @@ import (
 const (
 	namespace = "image-registry-system"
 	nodeName  = "lab-node"
-	// Addresses nobody routes (RFC 5737): the API server reaches them through the kubelet's CONNECT socket alone.
+	// Addresses that are not routed (RFC 5737): the API server reaches them only through the kubelet's CONNECT socket.
 	nodeIP       = "192.0.2.1"
 	serviceCIDR  = "198.51.100.0/24"
 	socketLimit  = 100 // bytes; the system's limit for a Unix socket path is 104 to 108
@@ -41,7 +41,7 @@ const (
 // supervisorConfig is the first line on the supervisor's standard input.
 type supervisorConfig struct {
 	Name   string            `json:"name"`
-	Dir    string            `json:"dir"`    // removed and made anew
+	Dir    string            `json:"dir"`    // removed and created anew
 	Apply  []string          `json:"apply"`  // YAML files
 	Extras []extraProcess    `json:"extras"` // programs besides the control plane
 	Labels map[string]string `json:"labels"` // shown by status, not used
@@ -53,11 +53,12 @@ type extraProcess struct {
 	Argv []string          `json:"argv"`
 	Env  map[string]string `json:"env"`
 	Cwd  string            `json:"cwd"`
-	// Ready names a JSON file (in the ready folder) that the program writes when it serves; empty: it counts as ready when it runs.
+	// Ready names a JSON file (in the ready folder) that the program writes when it serves; without one, it counts as
+	// ready when it runs.
 	Ready string `json:"ready"`
 	// Early programs start before the API server answers.
 	Early bool `json:"early"`
-	// Lazy programs start when they are asked for.
+	// Lazy programs start on request.
 	Lazy bool `json:"lazy"`
 }
 
@@ -72,10 +73,10 @@ type event struct {
 
 type supervisor struct {
 	config     supervisorConfig
-	began      time.Time
+	startTime  time.Time
 	pki        *pki
 	ports      map[string]int
-	held       map[string]int // sockets that keep a port ours between two runs of its program
+	sockets    map[string]int // each reserves a port between two runs of its program
 	output     *json.Encoder
 	stopping   chan struct{}
 	stopOnce   sync.Once
@@ -87,7 +88,7 @@ type supervisor struct {
 
 func runSupervisor() {
 	s := &supervisor{
-		began: time.Now(), ports: map[string]int{}, held: map[string]int{}, output: json.NewEncoder(os.Stdout),
+		startTime: time.Now(), ports: map[string]int{}, sockets: map[string]int{}, output: json.NewEncoder(os.Stdout),
 		stopping: make(chan struct{}), processes: map[string]*process{},
 	}
 	input := bufio.NewReader(os.Stdin)
@@ -103,7 +104,7 @@ func runSupervisor() {
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	signal.Ignore(syscall.SIGPIPE)
 	go func() { <-signals; s.stop() }()
-	go func() { // the launcher is gone: so are we, unless it said that we stay
+	go func() { // end with the launcher, unless it detached us
 		for {
 			line, err := input.ReadString('\n')
 			if strings.TrimSpace(line) == "detach" {
@@ -122,7 +123,7 @@ func runSupervisor() {
 func (s *supervisor) stop() { s.stopOnce.Do(func() { close(s.stopping) }) }
 
 func (s *supervisor) emit(step, state, message string) {
-	_ = s.output.Encode(event{Step: step, State: state, Seconds: time.Since(s.began).Seconds(), Message: message})
+	_ = s.output.Encode(event{Step: step, State: state, Seconds: time.Since(s.startTime).Seconds(), Message: message})
 }
 
 func (s *supervisor) path(parts ...string) string {
@@ -171,7 +172,7 @@ func (s *supervisor) tearDown() {
 	defer s.mutex.Unlock()
 	for i := len(s.order) - 1; i >= 0; i-- {
 		if p := s.processes[s.order[i]]; p.alive() {
-			_ = p.command.Process.Kill() // nothing is worth saving: the data goes too
+			_ = p.command.Process.Kill() // nothing is worth saving: the data is removed too
 		}
 	}
 	reapAll(10 * time.Second)
@@ -198,7 +199,8 @@ func (s *supervisor) bringUp(ctx context.Context) error {
 	if err := s.step(ctx, "folder", s.prepare); err != nil {
 		return err
 	}
-	if crash, err := os.Create(s.logPath("supervisor")); err == nil { // nobody reads our standard error once we are detached
+	// Nobody reads our standard error once we are detached.
+	if crash, err := os.Create(s.logPath("supervisor")); err == nil {
 		_ = debug.SetCrashOutput(crash, debug.CrashOptions{})
 	}
 	for _, extra := range s.config.Extras {
@@ -274,7 +276,7 @@ func (s *supervisor) bringUp(ctx context.Context) error {
 	if err := os.WriteFile(s.path("state.json"), content, 0o600); err != nil {
 		return err
 	}
-	return s.output.Encode(event{Step: "cluster", State: "up", Seconds: time.Since(s.began).Seconds(), Status: status})
+	return s.output.Encode(event{Step: "cluster", State: "up", Seconds: time.Since(s.startTime).Seconds(), Status: status})
 }
 
 func (s *supervisor) prepare(context.Context) error {
@@ -289,14 +291,14 @@ func (s *supervisor) prepare(context.Context) error {
 	if longest := s.path("s", "0123456789abcdef.sock"); len(longest) > socketLimit {
 		return fmt.Errorf("%s is longer than %d bytes, too long for a Unix socket: choose a shorter data folder", longest, socketLimit)
 	}
-	// A bound socket that never listens keeps each port ours; the programs share it (SO_REUSEPORT). So no other
-	// program can take a port between our choice and its use, nor while the API server is restarted.
+	// A bound socket that never listens reserves each port; the programs share it (SO_REUSEPORT). So no other program
+	// can take a port between our choice and its use, nor while the API server restarts.
 	for _, name := range []string{"etcd", "etcd-peer", "kube-apiserver"} {
-		socket, port, err := holdPort()
+		socket, port, err := reservePort()
 		if err != nil {
 			return fmt.Errorf("no free port on 127.0.0.1 for %s: %w", name, err)
 		}
-		s.held[name], s.ports[name] = socket, port
+		s.sockets[name], s.ports[name] = socket, port
 	}
 	var err error
 	if s.pki, err = newPKI(s.path("pki")); err != nil {
@@ -321,7 +323,7 @@ egressSelections:
     proxyProtocol: HTTPConnect
     transport: {uds: {udsName: ` + strconv.Quote(s.path("s", "kubelet.sock")) + `}}
 `,
-		// Pods that did not fit are tried again soon: a test should not wait out a back-off made for big clusters.
+		// Unschedulable Pods are retried soon: a test should not wait out a back-off made for big clusters.
 		"scheduler.yaml": `apiVersion: kubescheduler.config.k8s.io/v1
 kind: KubeSchedulerConfiguration
 clientConnection: {kubeconfig: ` + strconv.Quote(s.path("scheduler.kubeconfig")) + `, qps: 200, burst: 400}
@@ -338,7 +340,7 @@ podMaxBackoffSeconds: 2
 	return nil
 }
 
-func holdPort() (int, int, error) {
+func reservePort() (int, int, error) {
 	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 	if err != nil {
 		return 0, 0, err
@@ -357,7 +359,7 @@ func holdPort() (int, int, error) {
 	return socket, address.(*unix.SockaddrInet4).Port, nil
 }
 
-// arguments is the command line of each program of the control plane.
+// arguments returns the command line of a program of the control plane.
 func (s *supervisor) arguments(name string) []string {
 	pkiFile := func(name string) string { return s.pki.path(name) }
 	etcd := fmt.Sprintf("http://127.0.0.1:%d", s.ports["etcd"])
@@ -389,7 +391,7 @@ func (s *supervisor) arguments(name string) []string {
 			"--kube-api-qps=200", "--kube-api-burst=400", "--pvclaimbinder-sync-period=2s", "--resource-quota-sync-period=10s",
 			"--node-monitor-period=1s", "--node-monitor-grace-period=20s", "--node-startup-grace-period=20s",
 			"--concurrent-gc-syncs=4", "--profiling=false", "--enable-dynamic-provisioning",
-			// Machines, clouds, certificates and autoscaling have no part here.
+			// Machines, clouds, certificates and autoscaling play no part here.
 			"--controllers=*,-node-ipam-controller,-persistentvolume-attach-detach-controller,-horizontal-pod-autoscaler-controller," +
 				"-certificatesigningrequest-signing-controller,-certificatesigningrequest-approving-controller," +
 				"-certificatesigningrequest-cleaner-controller,-ttl-controller,-ephemeral-volume-controller"}
@@ -401,7 +403,7 @@ func (s *supervisor) arguments(name string) []string {
 	return nil
 }
 
-// launch starts a program of this binary.
+// launch starts one of this binary's programs.
 func (s *supervisor) launch(name string) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -445,7 +447,7 @@ func (s *supervisor) process(name string) *process {
 
 func (s *supervisor) logPath(name string) string { return s.path("logs", name+".log") }
 
-// failure says why a program is not there, with the end of its log.
+// failure explains why a program does not serve, with the end of its log.
 func (s *supervisor) failure(name, what string) error {
 	message := fmt.Sprintf("%s %s", name, what)
 	if p := s.process(name); p != nil && !p.alive() {
@@ -522,7 +524,7 @@ func (s *supervisor) awaitReadyFile(ctx context.Context, name, file string) erro
 	}
 }
 
-// awaitControllers waits for the effects that every later object needs: a service account, a ready node.
+// awaitControllers waits for what every later object needs: a service account, a ready node.
 func (s *supervisor) awaitControllers(ctx context.Context, config *rest.Config) error {
 	if err := s.awaitReadyFile(ctx, "kubelet", "kubelet.json"); err != nil {
 		return err
@@ -557,7 +559,7 @@ func (s *supervisor) awaitControllers(ctx context.Context, config *rest.Config) 
 	}
 }
 
-// status is what `status` prints and what the launcher's properties read.
+// status returns what `status` prints and the launcher's properties read.
 func (s *supervisor) status() map[string]any {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
@@ -591,12 +593,12 @@ func (s *supervisor) status() map[string]any {
 	return map[string]any{
 		"name": s.config.Name, "dir": s.config.Dir, "pid": os.Getpid(), "labels": s.config.Labels,
 		"kubeconfig": s.kubeconfig, "api": fmt.Sprintf("https://127.0.0.1:%d", s.ports["kube-apiserver"]),
-		"started": s.began.UTC().Format(time.RFC3339), "processes": processes, "ready": ready,
+		"started": s.startTime.UTC().Format(time.RFC3339), "processes": processes, "ready": ready,
 		"resident_bytes": total,
 	}
 }
 
-// serveControl answers the launcher on a socket in the data folder: who can open it owns the cluster anyway.
+// serveControl answers the launcher on a socket in the data folder: whoever can open it owns the cluster anyway.
 func (s *supervisor) serveControl(ctx context.Context, config *rest.Config) error {
 	listener, err := net.Listen("unix", s.path("s", "control.sock"))
 	if err != nil {
@@ -642,7 +644,7 @@ func (s *supervisor) kill(name string) error {
 	return nil
 }
 
-// startAgain starts a program that was killed, or a lazy one, and waits until it serves. A running one is left alone.
+// startAgain starts a killed or a lazy program and waits until it serves. A running one is left alone.
 func (s *supervisor) startAgain(ctx context.Context, config *rest.Config, name string) error {
 	if p := s.process(name); p != nil && p.alive() {
 		return nil

@@ -13,7 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// A Pod of ours can do without these: the registry's certificate is made when nobody provides one.
+// Volumes whose Secret may be missing: the registry's certificate is generated when nobody provides one.
 var replaceableSecrets = map[string]bool{"registry-tls": true}
 
 func isTrue(value *bool) bool { return value != nil && *value }
@@ -53,7 +53,7 @@ func (w *worker) configMap(ctx context.Context, name string, optional *bool) (ma
 	return found, nil
 }
 
-// mountAll makes every volume of the Pod a folder and returns them by name. The error reads like a kubelet's.
+// mountAll creates a folder for every volume of the Pod and returns them by name. The error reads like a kubelet's.
 func (w *worker) mountAll(ctx context.Context, pod *corev1.Pod) (map[string]string, error) {
 	folders := map[string]string{}
 	for i := range pod.Spec.Volumes {
@@ -88,7 +88,7 @@ func (w *worker) mountAll(ctx context.Context, pod *corev1.Pod) (map[string]stri
 	return folders, nil
 }
 
-// volumeFiles is what a Secret, ConfigMap or projected volume holds; nothing for an emptyDir and whatever we do not know.
+// volumeFiles returns the content of a Secret, ConfigMap or projected volume; none for an emptyDir and unknown types.
 func (w *worker) volumeFiles(ctx context.Context, volume *corev1.Volume) (map[string][]byte, error) {
 	switch {
 	case volume.Secret != nil:
@@ -123,7 +123,7 @@ func (w *worker) secretFiles(ctx context.Context, name string, items []corev1.Ke
 	if err != nil {
 		return nil, err
 	}
-	return choose("secret", w.namespace+"/"+name, data, items, optional)
+	return selectItems("secret", w.namespace+"/"+name, data, items, optional)
 }
 
 func (w *worker) configMapFiles(ctx context.Context, name string, items []corev1.KeyToPath, optional bool) (map[string][]byte, error) {
@@ -135,27 +135,27 @@ func (w *worker) configMapFiles(ctx context.Context, name string, items []corev1
 	for key, value := range texts {
 		data[key] = []byte(value)
 	}
-	return choose("configmap", w.namespace+"/"+name, data, items, optional)
+	return selectItems("configmap", w.namespace+"/"+name, data, items, optional)
 }
 
-func choose(kind, name string, data map[string][]byte, items []corev1.KeyToPath, optional bool) (map[string][]byte, error) {
+func selectItems(kind, name string, data map[string][]byte, items []corev1.KeyToPath, optional bool) (map[string][]byte, error) {
 	if len(items) == 0 {
 		return data, nil
 	}
-	chosen := map[string][]byte{}
+	selected := map[string][]byte{}
 	for _, item := range items {
 		content, ok := data[item.Key]
 		if !ok && !optional {
 			return nil, fmt.Errorf("references non-existent %s key: %s (%s)", kind, item.Key, name)
 		}
 		if ok {
-			chosen[item.Path] = content
+			selected[item.Path] = content
 		}
 	}
-	return chosen, nil
+	return selected, nil
 }
 
-// claimFolder is the folder of the volume that a claim is bound to. It outlives the Pod.
+// claimFolder returns the folder of the volume that a claim is bound to. It outlives the Pod.
 func (w *worker) claimFolder(ctx context.Context, name string) (string, error) {
 	claim, err := w.k.client.CoreV1().PersistentVolumeClaims(w.namespace).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {

@@ -79,7 +79,7 @@ class Driver:
         return bool(self.config["spec"]["storage"].get("managementState") == "Managed")
 
     def changed(self) -> bool:
-        """Whether the section differs from the accepted one; says so in StorageExists until the check is through."""
+        """Whether the section differs from the accepted one; if so, StorageExists is Unknown until checked."""
         if self.config["status"].get("storage", {}).get(self.key) == self.spec:
             return False
         self._unknown()
@@ -90,7 +90,7 @@ class Driver:
         self.conditions.set(EXISTS, "Unknown", f"{self.label} Configuration Changed", text)
 
     def exists(self) -> bool:
-        """Whether an accepted storage is still there; ApplyError when that cannot be told."""
+        """Whether an accepted storage is still there; ApplyError if that cannot be determined."""
         raise NotImplementedError
 
     def create(self) -> None:
@@ -109,7 +109,7 @@ class Driver:
         return {}
 
     def accept(self, managed_if_unset: bool) -> None:
-        """Take the section over into status; fill in an empty management state."""
+        """Copy the section into status; fill in an empty management state."""
         storage = self.config["spec"]["storage"]
         storage.setdefault("managementState", "Managed" if managed_if_unset else "Unmanaged")
         self.config["status"]["storage"] = {
@@ -160,8 +160,8 @@ class Pvc(Driver):
         assert claim is not None
         self._check_modes(name, claim)
         # A default claim adopted from an earlier sync belongs to the operator, any other to the user.
-        owned = (claim["metadata"].get("annotations") or {}).get(names.CLAIM_OWNED) == "true"
-        self.accept(managed_if_unset=owned)
+        operator_owned = (claim["metadata"].get("annotations") or {}).get(names.CLAIM_OWNED) == "true"
+        self.accept(managed_if_unset=operator_owned)
         self.conditions.set(EXISTS, "True", "PVC Exists")
 
     def _default_claim(self) -> None:
@@ -231,16 +231,13 @@ class S3Bucket(Driver):
 
     @cached_property
     def _credentials(self) -> tuple[str, str]:
-        """Access and secret key, read once per sync: what goes into the Pods is what was tried."""
+        """Access and secret key, read once per sync: the Pods get the keys that were tried."""
         user = self.world.secret(names.USER_SECRET)
         if user is not None:
             return _required(user, _ACCESS), _required(user, _SECRET)
         minted = self.world.secret(names.INSTALLER_SECRET)
         if minted is None:
-            raise ApplyError(
-                f'unable to get cluster minted credentials "{names.NAMESPACE}/{names.INSTALLER_SECRET}": '
-                f'secret "{names.INSTALLER_SECRET}" not found'
-            )
+            raise _no_credentials()
         return _required(minted, "aws_access_key_id"), _required(minted, "aws_secret_access_key")
 
     def _client(self) -> S3:
@@ -267,27 +264,20 @@ class S3Bucket(Driver):
         if not self.spec.get("bucket"):
             return False
         try:
-            self._client().head(self.spec["bucket"])
-        except S3Failure as failure:
-            if failure.code in ("NotFound", "Forbidden", "NoSuchBucket"):
-                self.conditions.set(EXISTS, "False", failure.code, str(failure))
-                return False
-            self.conditions.set(EXISTS, "Unknown", "Unknown Error Occurred", str(failure))
-            raise ApplyError(str(failure)) from failure
-        except ApplyError as error:
-            self.conditions.set(EXISTS, "Unknown", "Unknown Error Occurred", str(error))
-            raise
-        self.conditions.set(EXISTS, "True", "S3 Bucket Exists")
-        return True
+            accessible = self._accessible(self._client(), self.spec["bucket"])
+        except (S3Failure, ApplyError) as error:
+            raise self._unknown_error(error) from error
+        if accessible:
+            self.conditions.set(EXISTS, "True", "S3 Bucket Exists")
+        return accessible
 
     def create(self) -> None:
         try:
             client = self._client()
-        except S3Failure as failure:  # a region that is missing shows only when the client is made
-            self.conditions.set(EXISTS, "Unknown", "Unknown Error Occurred", str(failure))
-            raise ApplyError(str(failure)) from failure
+        except S3Failure as failure:  # a missing region shows only when the client is created
+            raise self._unknown_error(failure) from failure
         bucket = self.spec.get("bucket", "")
-        if bucket and self._found(client, bucket):
+        if bucket and self._accessible(client, bucket):
             self.accept(managed_if_unset=False)
             self.conditions.set(EXISTS, "True", "S3 Bucket Exists", "User supplied S3 bucket exists and is accessible")
         else:
@@ -298,19 +288,22 @@ class S3Bucket(Driver):
         if self.managed:
             self._manage(client)
 
-    def _found(self, client: S3, bucket: str) -> bool:
+    def _accessible(self, client: S3, bucket: str) -> bool:
         try:
             client.head(bucket)
         except S3Failure as failure:
             if failure.code in ("NotFound", "Forbidden", "NoSuchBucket"):
                 self.conditions.set(EXISTS, "False", failure.code, str(failure))
                 return False
-            self.conditions.set(EXISTS, "Unknown", "Unknown Error Occurred", str(failure))
-            raise ApplyError(str(failure)) from failure
+            raise self._unknown_error(failure) from failure
         return True
 
+    def _unknown_error(self, error: Exception) -> ApplyError:
+        self.conditions.set(EXISTS, "Unknown", "Unknown Error Occurred", str(error))
+        return ApplyError(str(error))
+
     def _create_bucket(self, client: S3) -> None:
-        """Create the named bucket, or one with a fresh name; whatever management state the user asked for."""
+        """Create the named bucket, or one with a fresh name, whatever management state the user set."""
         bucket = self.spec.get("bucket") or self.world.bucket_name()
         try:
             client.create(bucket)
@@ -335,7 +328,7 @@ class S3Bucket(Driver):
         raise ApplyError(f"ResourceNotReady: exceeded wait attempts for bucket {bucket}")
 
     def _manage(self, client: S3) -> None:
-        """Extras on a managed bucket; a failure only sets its condition."""
+        """Configure a managed bucket; a failed step only sets its condition."""
         bucket = self.spec["bucket"]
         key = self.spec.get("keyID", "")
         steps: list[tuple[str, Callable[[], None], str, str]] = [
@@ -403,9 +396,7 @@ class S3Bucket(Driver):
             env.append(("REGISTRY_STORAGE_S3_CHUNKSIZE", str(spec["chunkSizeMiB"] * 1048576)))
         if spec.get("cloudFront") is not None:
             env.append(("REGISTRY_MIDDLEWARE_STORAGE", _cloudfront(spec["cloudFront"])))
-        volume = {"name": names.GENERATED_SECRET, "secret": {"secretName": names.GENERATED_SECRET}}
-        mount = {"name": names.GENERATED_SECRET, "mountPath": CREDENTIALS_PATH, "readOnly": True}
-        return StorageParts(env, [volume], [mount])
+        return _with_credentials(env)
 
     def secret_data(self) -> dict[str, str]:
         access_key, secret_key = self._credentials
@@ -414,9 +405,9 @@ class S3Bucket(Driver):
 
 
 class Cloud(Driver):
-    """A backend whose cloud cannot be reached from here: its Secret is checked, the rest is believed.
+    """A backend whose cloud cannot be reached from here: its Secret is checked, the rest is assumed to work.
 
-    No recording exists of these; they are here so that switching to and from them can be tested.
+    There are no recordings of these; they exist so that switching to and from them can be tested.
     """
 
     keysets: tuple[tuple[str, ...], ...] = ()
@@ -425,10 +416,7 @@ class Cloud(Driver):
     def _keys(self) -> dict[str, str]:
         user = self.world.secret(names.USER_SECRET)
         if user is None:
-            raise ApplyError(
-                f'unable to get cluster minted credentials "{names.NAMESPACE}/{names.INSTALLER_SECRET}": '
-                f'secret "{names.INSTALLER_SECRET}" not found'
-            )
+            raise _no_credentials()
         for keys in self.keysets:
             if all(key in (user.get("data") or {}) for key in keys):
                 return {key: _required(user, key) for key in keys}
@@ -450,9 +438,7 @@ class Cloud(Driver):
             for name, variable in self.variables
             if self.spec.get(name)
         ]
-        volume = {"name": names.GENERATED_SECRET, "secret": {"secretName": names.GENERATED_SECRET}}
-        mount = {"name": names.GENERATED_SECRET, "mountPath": CREDENTIALS_PATH, "readOnly": True}
-        return StorageParts(env, [volume], [mount])
+        return _with_credentials(env)
 
     def secret_data(self) -> dict[str, str]:
         return self._keys()
@@ -536,9 +522,9 @@ def sync_storage(config: Json, conditions: Conditions, world: World) -> Driver:
             raise PermanentError("StorageNotConfigured", "storage backend not configured")
         if driver.changed() or not driver.exists():
             driver.create()
-        # A state that was taken away while the backend stayed the same.
-        owned = config["status"].get("storageManaged")
-        config["spec"]["storage"].setdefault("managementState", "Managed" if owned else "Unmanaged")
+        # The state may have been unset while the backend stayed the same.
+        managed = config["status"].get("storageManaged")
+        config["spec"]["storage"].setdefault("managementState", "Managed" if managed else "Unmanaged")
         return driver
     except PermanentError:
         raise
@@ -574,6 +560,20 @@ def _required(secret: Json, key: str) -> str:
         meta = secret["metadata"]
         raise ApplyError(f'secret "{meta["namespace"]}/{meta["name"]}" does not contain required key "{key}"')
     return base64.b64decode(data[key]).decode(errors="replace")
+
+
+def _no_credentials() -> ApplyError:
+    """Neither the user nor the installation has provided credentials."""
+    return ApplyError(
+        f'unable to get cluster minted credentials "{names.NAMESPACE}/{names.INSTALLER_SECRET}": '
+        f'secret "{names.INSTALLER_SECRET}" not found'
+    )
+
+
+def _with_credentials(env: list[tuple[str, str]]) -> StorageParts:
+    volume = {"name": names.GENERATED_SECRET, "secret": {"secretName": names.GENERATED_SECRET}}
+    mount = {"name": names.GENERATED_SECRET, "mountPath": CREDENTIALS_PATH, "readOnly": True}
+    return StorageParts(env, [volume], [mount])
 
 
 def _filesystem(source: Json) -> StorageParts:

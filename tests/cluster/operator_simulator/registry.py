@@ -35,17 +35,17 @@ def verify(spec: Json) -> None:
 def dependencies(parts: render.StorageParts, cluster: Cluster) -> str:
     """Digest of all Secrets and ConfigMaps the registry Pod reads."""
     volumes, _ = render.registry_volumes(parts)
-    found: Json = {}
+    content: Json = {}
     for volume in volumes:
-        wanted = [("Secret", (volume.get("secret") or {}).get("secretName"))]
-        wanted.append(("ConfigMap", (volume.get("configMap") or {}).get("name")))
+        references = [("Secret", (volume.get("secret") or {}).get("secretName"))]
+        references.append(("ConfigMap", (volume.get("configMap") or {}).get("name")))
         for source in (volume.get("projected") or {}).get("sources", []):
-            wanted.append(("Secret", (source.get("secret") or {}).get("name")))
-        for kind, name in wanted:
+            references.append(("Secret", (source.get("secret") or {}).get("name")))
+        for kind, name in references:
             obj = cluster.caches[kind].get(name) if name else None
             if obj is not None:
-                found[f"{kind}/{name}"] = obj.get("data")
-    return render.checksum(found)
+                content[f"{kind}/{name}"] = obj.get("data")
+    return render.checksum(content)
 
 
 class RegistryController:
@@ -58,10 +58,10 @@ class RegistryController:
     def __init__(self, cluster: Cluster, settle: Callable[[], None]) -> None:
         self.cluster = cluster
         self.settle = settle
-        self._written: Json | None = None
+        self._last_write: Json | None = None
 
     def sync(self) -> None:
-        """One reconcile. ApplyError and ApiError ask for a retry with backoff; a PermanentError never leaves here."""
+        """One reconcile. ApplyError and ApiError ask for a retry with backoff; a PermanentError is never raised."""
         live = self.cluster.api.find("Config", names.SINGLETON)
         if live is None:
             self.bootstrap()
@@ -75,11 +75,11 @@ class RegistryController:
         before = deepcopy(work)
         conditions = Conditions(status.setdefault("conditions", []), datetime.now(UTC))
         state = work["spec"].get("managementState", "")
-        self._written = None
+        self._last_write = None
         error = self._act(state, work, conditions)
 
-        # Right after a write the cache holds what was written with the old rollout's status (operator fact 3.3.4).
-        deploy = self._written or self.cluster.caches["Deployment"].get(names.REGISTRY)
+        # Right after a write the cache holds the new spec with the old rollout's status (operator fact 3.3.4).
+        deploy = self._last_write or self.cluster.caches["Deployment"].get(names.REGISTRY)
         problem = render.ingress_problem(self._owned_ingresses())
         sync_config_conditions(conditions, state, deploy, error, problem, 300 / self.cluster.scale)
         status["readyReplicas"] = (deploy or {}).get("status", {}).get("readyReplicas", 0)
@@ -165,7 +165,7 @@ class RegistryController:
         before = cluster.caches["Deployment"].get(names.REGISTRY)
         written = cluster.apply_deployment(wanted, _generation(work["status"]))
         if before is None or written["metadata"]["resourceVersion"] != before["metadata"]["resourceVersion"]:
-            self._written = written
+            self._last_write = written
         _remember(work["status"], written["metadata"]["generation"])
         wanted_ingresses = render.wanted_ingresses(spec)
         for item in wanted_ingresses:
@@ -192,7 +192,7 @@ class RegistryController:
         return [item for item in items if (item["metadata"].get("labels") or {}).get(marker) == "true"]
 
     def _remove(self, work: Json, conditions: Conditions, with_storage: bool) -> None:
-        """Remove everything rendered, then the storage if it is the operator's own."""
+        """Remove everything rendered, then the storage if the operator manages it."""
         # The genuine operator passes through this state in every sync, which moves the condition's time.
         conditions.set("Progressing", "True", "Removing", "The registry is being removed")
         new_driver(work, conditions, self.cluster)  # two backends stop the removal before it begins
@@ -212,7 +212,7 @@ class RegistryController:
             work["status"]["storage"] = {}
 
     def _finalize(self, live: Json) -> None:
-        """Config is being deleted: remove everything, managed storage included, then let it go."""
+        """Config is being deleted: remove everything, managed storage included, then drop the finalizer."""
         work: Json = {"spec": typed_spec(live["spec"]), "status": deepcopy(live.get("status") or {})}
         self._remove(work, Conditions(work["status"].setdefault("conditions", []), datetime.now(UTC)), True)
         rest = [item for item in live["metadata"].get("finalizers", []) if item != names.FINALIZER]
@@ -220,7 +220,7 @@ class RegistryController:
         self.cluster.api.update(body)
 
     def _write_spec(self, work: Json) -> Json:
-        """ONE full update on top of the cached object: a patch that arrived since the GET is lost, but for the state.
+        """One full update of the cached object: a patch that arrived since the GET is lost, except for the state.
 
         Operator fact 2 (lost update). A conflict ends the sync before any status write.
         """
@@ -263,5 +263,5 @@ def _remember(status: Json, generation: int) -> None:
 
 
 def is_conflict(error: Exception) -> bool:
-    """Whether a retry at once is the normal answer."""
+    """Whether another client wrote first: normal, and retried without logging."""
     return isinstance(error, ApiError) and error.conflict

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Names the operator uses on this product, spelled once. Independent of the product's own code on purpose: a wrong name
-there must show up as a failing test, not be shared with the simulator."""
+"""Names the operator uses on this product.
+
+Independent of the collection's own code on purpose: a wrong name there must fail a test, not be shared with the
+simulator.
+"""
 
 from __future__ import annotations
 

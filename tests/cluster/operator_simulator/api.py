@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""REST calls, watches and watch-fed caches; small on purpose: the simulator lives beside a whole control plane."""
+"""REST calls, watches and watch-fed caches; small on purpose: it shares a machine with a whole control plane."""
 
 from __future__ import annotations
 
-import base64
 import json
 import logging
-import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -14,13 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import urllib3
-import yaml
+
+from tests.cluster.kubeconfig import current_context, material
 
 from .names import GROUP, Json
 
 log = logging.getLogger("operator.api")
 
-_APPS, _BATCH, _RBAC, _OWN = "apis/apps/v1", "apis/batch/v1", "apis/rbac.authorization.k8s.io/v1", f"apis/{GROUP}/v1"
+_APPS, _BATCH, _RBAC, _OPERATOR = (
+    "apis/apps/v1",
+    "apis/batch/v1",
+    "apis/rbac.authorization.k8s.io/v1",
+    f"apis/{GROUP}/v1",
+)
 KINDS: dict[str, tuple[str, str]] = {
     "Namespace": ("api/v1", "namespaces"),
     "Node": ("api/v1", "nodes"),
@@ -39,8 +43,8 @@ KINDS: dict[str, tuple[str, str]] = {
     "ClusterRoleBinding": (_RBAC, "clusterrolebindings"),
     "RoleBinding": (_RBAC, "rolebindings"),
     "CustomResourceDefinition": ("apis/apiextensions.k8s.io/v1", "customresourcedefinitions"),
-    "Config": (_OWN, "configs"),
-    "ImagePruner": (_OWN, "imagepruners"),
+    "Config": (_OPERATOR, "configs"),
+    "ImagePruner": (_OPERATOR, "imagepruners"),
 }
 
 
@@ -59,7 +63,7 @@ class ApiError(Exception):
 
     @property
     def conflict(self) -> bool:
-        """Somebody else wrote the object meanwhile."""
+        """Another client wrote the object in the meantime."""
         return self.status == 409 and self.reason != "AlreadyExists"
 
 
@@ -71,14 +75,8 @@ class Api:
 
     def __init__(self, kubeconfig: str | Path) -> None:
         path = Path(kubeconfig)
-        document: Json = yaml.safe_load(path.read_text(encoding="utf-8"))
-        try:
-            context = _named(document["contexts"], document["current-context"])["context"]
-            cluster = _named(document["clusters"], context["cluster"])["cluster"]
-            user = _named(document["users"], context["user"]).get("user") or {}
-            self._server: str = cluster["server"].rstrip("/")
-        except KeyError as error:
-            raise ValueError(f"kubeconfig {path} lacks {error}") from error
+        cluster, user = current_context(path)
+        self._server: str = cluster["server"].rstrip("/")
         self._headers = {"User-Agent": "cluster-image-registry-operator"}
         if user.get("token"):
             self._headers["Authorization"] = f"Bearer {user['token']}"
@@ -90,13 +88,12 @@ class Api:
                 ("cert_file", user, "client-certificate"),
                 ("key_file", user, "client-key"),
             ):
-                if section.get(key + "-data"):
+                content = material(section, key, path.parent)
+                if content:
                     file = Path(self._folder.name) / option
                     file.touch(mode=0o600)
-                    file.write_bytes(base64.b64decode(section[key + "-data"]))
+                    file.write_bytes(content)
                     options[option] = str(file)
-                elif section.get(key):
-                    options[option] = os.path.join(path.parent, section[key])
             options["cert_reqs"] = "CERT_NONE" if cluster.get("insecure-skip-tls-verify") else "CERT_REQUIRED"
         self._pool = urllib3.PoolManager(**options)
 
@@ -110,7 +107,7 @@ class Api:
         return "/" + "/".join(parts)
 
     def call(self, method: str, path: str, body: Json | None = None, content_type: str = "application/json") -> Json:
-        """One request; ApiError when it is refused, OSError when nobody answers."""
+        """Send one request; ApiError if it is refused, OSError if there is no answer."""
         headers = {**self._headers, "Accept": "application/json"}
         if body is not None:
             headers["Content-Type"] = content_type
@@ -158,7 +155,7 @@ class Api:
         return self.call("PATCH", self.path(kind, namespace, name, sub), patch, "application/merge-patch+json")
 
     def delete(self, kind: str, name: str, namespace: str | None = None, foreground: bool = False) -> Json | None:
-        """Delete an object, None when it was gone already."""
+        """Delete an object; None if it was already gone."""
         policy = "Foreground" if foreground else "Background"
         try:
             return self.call(
@@ -203,7 +200,7 @@ class Api:
 class Cache:
     """A watch-fed copy of one collection, as an informer keeps it.
 
-    :param changed: called after every real change with (old, new), either of which may be None.
+    :param on_change: called after every real change with (previous, current), either of which may be None.
     """
 
     def __init__(
@@ -211,25 +208,25 @@ class Cache:
         api: Api,
         kind: str,
         namespace: str | None = None,
-        changed: Callable[[Json | None, Json | None], None] | None = None,
+        on_change: Callable[[Json | None, Json | None], None] | None = None,
     ) -> None:
         self._api, self._kind, self._namespace = api, kind, namespace
-        self._listeners = [changed] if changed else []
+        self._listeners = [on_change] if on_change else []
         self._items: dict[tuple[str, str], Json] = {}
         self._lock = threading.Condition()
         self._stop = threading.Event()
         self.synced = threading.Event()
 
-    def listen(self, changed: Callable[[Json | None, Json | None], None]) -> None:
-        """Add a listener; only before the start."""
-        self._listeners.append(changed)
+    def listen(self, on_change: Callable[[Json | None, Json | None], None]) -> None:
+        """Add a listener; only before `start`."""
+        self._listeners.append(on_change)
 
     def start(self) -> None:
         """List and watch in a thread of its own."""
         threading.Thread(target=self._run, name=f"cache-{self._kind}", daemon=True).start()
 
     def stop(self) -> None:
-        """Do not reconnect any more."""
+        """Stop reconnecting."""
         self._stop.set()
 
     def get(self, name: str, namespace: str | None = None) -> Json | None:
@@ -238,7 +235,7 @@ class Cache:
             return self._items.get((namespace or self._namespace or "", name))
 
     def await_item(self, name: str, timeout: float) -> bool:
-        """Wait until an object is cached; False when it is not there after ``timeout`` seconds."""
+        """Wait until an object is cached; False if it is not after ``timeout`` seconds."""
         with self._lock:
             return self._lock.wait_for(lambda: (self._namespace or "", name) in self._items, timeout)
 
@@ -248,7 +245,7 @@ class Cache:
             return list(self._items.values())
 
     def learn(self, obj: Json) -> None:
-        """Take over the answer of our own write, unless the watch knows something newer."""
+        """Store the answer to our own write, unless the watch delivered something newer."""
         self._store(obj)
 
     def _run(self) -> None:
@@ -270,44 +267,41 @@ class Cache:
                 self._stop.wait(0.2)
 
     def _replace(self, items: list[Json]) -> None:
-        seen = set()
+        keys = set()
         for obj in items:
             obj.setdefault("kind", self._kind)
-            seen.add(_key(obj))
+            keys.add(_key(obj))
             self._store(obj)
         with self._lock:
-            gone = [obj for key, obj in self._items.items() if key not in seen]
-        for obj in gone:
+            missing = [obj for key, obj in self._items.items() if key not in keys]
+        for obj in missing:
             self._drop(obj)
 
     def _store(self, obj: Json) -> None:
         obj.setdefault("kind", self._kind)
         with self._lock:
-            old = self._items.get(_key(obj))
-            if old is not None and int(old["metadata"]["resourceVersion"]) >= int(obj["metadata"]["resourceVersion"]):
+            previous = self._items.get(_key(obj))
+            if previous is not None and _version(previous) >= _version(obj):
                 return
             self._items[_key(obj)] = obj
             self._lock.notify_all()
-        for changed in self._listeners:
-            changed(old, obj)
+        for on_change in self._listeners:
+            on_change(previous, obj)
 
     def _drop(self, obj: Json) -> None:
         with self._lock:
-            old = self._items.pop(_key(obj), None)
-        if old is not None:
-            for changed in self._listeners:
-                changed(old, None)
+            previous = self._items.pop(_key(obj), None)
+        if previous is not None:
+            for on_change in self._listeners:
+                on_change(previous, None)
 
 
 def _key(obj: Json) -> tuple[str, str]:
     return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
 
 
-def _named(items: list[Json], name: str) -> Json:
-    for item in items:
-        if item["name"] == name:
-            return item
-    raise KeyError(name)
+def _version(obj: Json) -> int:
+    return int(obj["metadata"]["resourceVersion"])
 
 
 def _decode(status: int, data: bytes) -> Json:

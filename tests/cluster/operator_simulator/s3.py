@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The operator's S3 calls, made for real with boto3; failures are worded as the operator's SDK (aws-sdk-go) does."""
+"""The operator's S3 calls, made for real with boto3; failures read like those of its SDK (aws-sdk-go)."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class S3:
         )
 
     def head(self, bucket: str) -> None:
-        """Whether the bucket is there and ours to see; S3Failure with NotFound or Forbidden when it is not."""
+        """Check that the bucket exists and is accessible; S3Failure with NotFound or Forbidden if not."""
         self._call("Head", bucket, lambda: self._client.head_bucket(Bucket=bucket))
 
     def create(self, bucket: str) -> bool:
@@ -100,7 +100,7 @@ class S3:
         return True
 
     def empty_and_delete(self, bucket: str) -> None:
-        """Delete all objects and the bucket; a bucket that is gone already is fine."""
+        """Delete all objects and the bucket; a bucket that is already gone is fine."""
 
         def run() -> None:
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
@@ -164,7 +164,7 @@ class S3:
                 run()
                 return
             except botocore.exceptions.ClientError as error:
-                raise _answered(verb, error) from error
+                raise _failure(verb, error) from error
             except (botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError) as error:
                 cause = _dial_error(error, self._access.endpoint)
                 if attempt == 3 or cause.startswith("tls:"):
@@ -176,7 +176,7 @@ class S3:
                 raise S3Failure("InvalidParameter", f"InvalidParameter: {error}") from error
 
 
-def _answered(verb: str, error: botocore.exceptions.ClientError) -> S3Failure:
+def _failure(verb: str, error: botocore.exceptions.ClientError) -> S3Failure:
     details = error.response.get("Error", {})
     meta = error.response.get("ResponseMetadata", {})
     status = meta.get("HTTPStatusCode", 0)
@@ -243,9 +243,9 @@ def _address(host: str) -> str:
 
 
 def _usable_bundle(pem: str) -> str:
-    """The certificates of a bundle; one that nothing trusts when there are none.
+    """The certificates of a bundle, or one that signed nothing if there are none.
 
-    The operator ignores what is not a certificate and then trusts nobody, where OpenSSL would refuse an empty file.
+    The operator ignores what is not a certificate and may end up trusting nobody; OpenSSL would refuse an empty file.
     """
     found = re.findall(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", pem, re.DOTALL)
     good = []

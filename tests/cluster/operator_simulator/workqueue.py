@@ -46,7 +46,7 @@ class Trigger:
         self._failures = 0
 
     def wait(self, stop: threading.Event) -> bool:
-        """Block until a run is due; False when ``stop`` was set (it is looked at every 0.2 seconds)."""
+        """Block until a run is due; False when ``stop`` was set (checked every 0.2 s)."""
         with self._wake:
             while not stop.is_set():
                 now = time.monotonic()
@@ -62,19 +62,19 @@ class Trigger:
 class Throttle:
     """A token bucket: ``burst`` runs at once, then one per ``interval`` seconds.
 
-    Stands for the rate limit of the genuine operator's API client, which is what keeps its hot loops at about 0.6 s.
+    Models the rate limit of the genuine operator's API client, which slows its hot loops down to 0.6 s a turn.
     """
 
     def __init__(self, interval: float, burst: int) -> None:
         self._interval, self._burst = interval, float(burst)
-        self._tokens, self._seen = float(burst), time.monotonic()
+        self._tokens, self._last_refill = float(burst), time.monotonic()
 
     def take(self, stop: threading.Event) -> None:
         """Wait for a token."""
         now = time.monotonic()
-        self._tokens = min(self._burst, self._tokens + (now - self._seen) / self._interval)
-        self._seen = now
+        self._tokens = min(self._burst, self._tokens + (now - self._last_refill) / self._interval)
+        self._last_refill = now
         if self._tokens < 1:
             stop.wait((1 - self._tokens) * self._interval)
-            self._tokens, self._seen = 1.0, time.monotonic()
+            self._tokens, self._last_refill = 1.0, time.monotonic()
         self._tokens -= 1

@@ -51,7 +51,7 @@ def canonical_duration(text: str) -> str:
 
 
 def canonical_quantity(value: object) -> str:
-    """A quantity as Kubernetes writes it back (``1000m`` is ``1``, ``1024Mi`` is ``1Gi``); ValueError if it is none."""
+    """A quantity as Kubernetes writes it back (``1000m`` is ``1``, ``1024Mi`` is ``1Gi``); else ValueError."""
     match = _QUANTITY.match(str(value))
     if match is None:
         raise ValueError(f"not a quantity: {value!r}")

@@ -15,7 +15,7 @@ from .names import Json
 
 IMAGE = "registry.alauda.example/acp/image-registry:v2"
 TOOLS_IMAGE = "registry.alauda.example/acp/ac-cli:v2"
-# The pruner retries by itself, because a Job of it is never retried (backoffLimit 0).
+# The script retries, because its Job is never retried (backoffLimit 0).
 PRUNE_SCRIPT = """for i in 1 2 3 4 5; do "$@" && exit 0; sleep $((i * 30)); done; exit 1"""
 
 
@@ -243,17 +243,7 @@ def registry_deployment(spec: Json, storage: StorageParts, dependencies: str, zo
             "spec": pod,
         },
     }
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {
-            "name": names.REGISTRY,
-            "namespace": names.NAMESPACE,
-            "labels": names.LABELS,
-            "annotations": {names.SPEC_HASH: checksum(body)},
-        },
-        "spec": body,
-    }
+    return _deployment(names.REGISTRY, names.LABELS, body)
 
 
 def plain_deployment(name: str, replicas: int = 1) -> Json:
@@ -276,6 +266,10 @@ def plain_deployment(name: str, replicas: int = 1) -> Json:
             },
         },
     }
+    return _deployment(name, labels, body)
+
+
+def _deployment(name: str, labels: dict[str, str], spec: Json) -> Json:
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -283,9 +277,9 @@ def plain_deployment(name: str, replicas: int = 1) -> Json:
             "name": name,
             "namespace": names.NAMESPACE,
             "labels": labels,
-            "annotations": {names.SPEC_HASH: checksum(body)},
+            "annotations": {names.SPEC_HASH: checksum(spec)},
         },
-        "spec": body,
+        "spec": spec,
     }
 
 
@@ -317,7 +311,7 @@ def disruption_budget(replicas: int) -> Json:
 
 
 def ingress(name: str, host: str, secret: str) -> Json:
-    """Ingress of one route; without a host the rule matches any, which nobody is told about."""
+    """Ingress of one route; without a host the rule matches every host and none is published."""
     rule: Json = {
         "http": {
             "paths": [

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The smaller controllers: pruner, certificates, managed pull secrets, and a neighbour that only makes noise."""
+"""The smaller controllers: pruner, certificates, managed pull secrets, and a writer of status noise."""
 
 from __future__ import annotations
 
@@ -91,14 +91,14 @@ class CertificatesController:
                 return
             failure: ApplyError | None = None
             try:
-                self.cluster.apply_checked(self._wanted(config))
+                self.cluster.apply_checked(self._render(config))
             except ApplyError as error:
                 failure = error
             self._report(failure)
         if failure:
             raise failure
 
-    def _wanted(self, config: Json) -> Json:
+    def _render(self, config: Json) -> Json:
         data = {}
         tls = self.cluster.secret(names.TLS_SECRET)
         if tls is not None:
@@ -124,7 +124,7 @@ class CertificatesController:
         }
 
     def _report(self, failure: ApplyError | None) -> None:
-        """Write the controller's own condition, again and again until nobody else wrote in between."""
+        """Write the controller's own condition; retry after a conflict."""
         while True:
             live = self.cluster.api.find("Config", names.SINGLETON)
             if live is None:
@@ -149,7 +149,10 @@ class CertificatesController:
 
 class PullSecretController:
     """Pull secrets for service accounts (operator fact 0; Registry v2 page, Configure Managed Service Account Pull
-    Secrets). Works on live lists, since it is woken rarely."""
+    Secrets).
+
+    Reads live objects instead of caches, because it runs rarely.
+    """
 
     _SYSTEM = ("kube-system", "kube-public", "kube-node-lease", "cpaas-system", names.NAMESPACE)
     _LABEL = f"{names.MANAGED_PULL_SECRET}=true"
@@ -163,12 +166,12 @@ class PullSecretController:
         if config is None:
             return
         spec = config["spec"]
-        wanted = spec.get("imagePullSecret") or {}
-        active = spec.get("managementState") == "Managed" and wanted.get("managementState") == "Managed"
-        ignored = set(wanted.get("ignoredNamespaces") or [])
-        if wanted.get("ignoreSystemNamespaces"):
+        settings = spec.get("imagePullSecret") or {}
+        active = spec.get("managementState") == "Managed" and settings.get("managementState") == "Managed"
+        ignored = set(settings.get("ignoredNamespaces") or [])
+        if settings.get("ignoreSystemNamespaces"):
             ignored.update(self._SYSTEM)
-        hosts = [names.SERVICE_HOST, *(wanted.get("additionalRegistryHosts") or [])]
+        hosts = [names.SERVICE_HOST, *(settings.get("additionalRegistryHosts") or [])]
         for namespace in self.cluster.api.list("Namespace"):
             name = namespace["metadata"]["name"]
             if namespace["metadata"].get("deletionTimestamp"):
@@ -179,7 +182,7 @@ class PullSecretController:
                 else:
                     self._withdraw(name)
             except ApiError as error:
-                # A namespace that goes away meanwhile must not keep the others waiting.
+                # A namespace that is being deleted must not hold up the others.
                 log.info("pull secrets of namespace %s: %s", name, error)
 
     def _provide(self, namespace: str, hosts: list[str]) -> None:
@@ -221,18 +224,18 @@ class PullSecretController:
 
     def _withdraw(self, namespace: str) -> None:
         api = self.cluster.api
-        mine = {item["metadata"]["name"] for item in self._secrets(namespace)}
-        if mine:
+        managed = {item["metadata"]["name"] for item in self._secrets(namespace)}
+        if managed:
             for account in api.list("ServiceAccount", namespace):
                 listed = account.get("imagePullSecrets") or []
-                rest = [item for item in listed if item["name"] not in mine]
+                rest = [item for item in listed if item["name"] not in managed]
                 if rest != listed:
                     patch: Json = {
                         "metadata": {"resourceVersion": account["metadata"]["resourceVersion"]},
                         "imagePullSecrets": rest,
                     }
                     api.merge("ServiceAccount", account["metadata"]["name"], patch, namespace)
-            for name in mine:
+            for name in managed:
                 api.delete("Secret", name, namespace)
         if api.find("RoleBinding", names.PULLERS_BINDING, namespace) is not None:
             api.delete("RoleBinding", names.PULLERS_BINDING, namespace)
@@ -270,7 +273,7 @@ class NoiseController:
         self._turn = False
 
     def sync(self) -> None:
-        """Flip a condition nobody looks at; a conflict is somebody else's turn."""
+        """Flip a condition that nobody reads; after a conflict, wait for the next turn."""
         live = self.cluster.api.find("Config", names.SINGLETON)
         if live is None or not live.get("status"):
             return

@@ -18,7 +18,7 @@ class ApplyError(Exception):
 
 
 class PermanentError(ApplyError):
-    """An error that only another event can cure; ``reason`` ends up in the Degraded condition."""
+    """An error that only another event can fix; ``reason`` ends up in the Degraded condition."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -33,7 +33,7 @@ class Conditions:
     now: datetime
 
     def set(self, kind: str, status: str, reason: str = "", message: str = "") -> None:
-        """Set one condition; its time moves only when the status flips. Empty texts leave their keys out."""
+        """Set one condition; its time moves only when the status flips. Empty texts remove their keys."""
         item = self.get(kind)
         if item is None:
             item = {"type": kind}
@@ -82,7 +82,7 @@ def sync_config_conditions(
     """Set Available, Progressing, Degraded and Removed.
 
     :param state: ``spec.managementState``; empty counts as Removed on this product (operator fact 0).
-    :param deploy: the Deployment as the informer cache has it, which may be older than what was just written.
+    :param deploy: the Deployment as the informer cache has it, which may be older than the last write.
     :param ingress_problem: why an Ingress is not reachable, empty when all are.
     :param inertia: seconds that unavailability must last before it counts as Degraded.
     """
@@ -196,7 +196,7 @@ def sync_pruner_conditions(
 
 
 def newest_finished_job(jobs: list[Json]) -> Json | None:
-    """The Failed condition of the newest finished Job of the list, None when that one succeeded or none finished.
+    """The Failed condition of the newest finished Job of the list, None if that succeeded or none finished.
 
     All Jobs of the namespace count, not only the CronJob's own (operator fact 3.5, selection bug).
     """

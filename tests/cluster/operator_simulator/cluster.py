@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The operator's view of the cluster: caches that also wake controllers, and writes in the operator's own manner."""
+"""The operator's view of the cluster: caches that also wake controllers, and writes as the operator makes them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .s3 import S3, S3Access
 log = logging.getLogger("operator")
 
 # Kinds in the registry's namespace that are watched; claims, Pods, Nodes, StorageClasses are not (operator fact 3.4).
-WATCHED = (
+REGISTRY_KINDS = (
     "Deployment",
     "Service",
     "Secret",
@@ -25,19 +25,18 @@ WATCHED = (
     "ServiceAccount",
     "PodDisruptionBudget",
     "Ingress",
-    "CronJob",
-    "Job",
 )
+WATCHED = (*REGISTRY_KINDS, "CronJob", "Job")
 
 
 class Conflict(Exception):
-    """Somebody else wrote the object since it was read."""
+    """Another client wrote the object after it was read."""
 
 
 class Cluster:
     """Caches and writes, shared by the controllers.
 
-    :param scale: divides every wait of the operator's own.
+    :param scale: divides the operator's own waits.
     """
 
     def __init__(self, api: Api, scale: float = 1.0) -> None:
@@ -50,7 +49,7 @@ class Cluster:
         self._clients: dict[S3Access, S3] = {}
 
     def start(self) -> None:
-        """Start all caches and wait until each has seen the cluster once; TimeoutError after 30 s."""
+        """Start all caches and wait until each is filled; TimeoutError after 30 s."""
         for cache in self.caches.values():
             cache.start()
         for kind, cache in self.caches.items():
@@ -64,7 +63,7 @@ class Cluster:
         return self.caches["Secret"].get(name)
 
     def config_map(self, name: str) -> Json | None:
-        """ConfigMap of the registry's namespace, which is also where trusted CAs are, from the cache."""
+        """ConfigMap of the registry's namespace, where trusted CAs are too, from the cache."""
         return self.caches["ConfigMap"].get(name)
 
     def claim(self, name: str) -> Json | None:
@@ -83,7 +82,7 @@ class Cluster:
         self.api.delete("PersistentVolumeClaim", name, names.NAMESPACE)
 
     def s3(self, access: S3Access) -> S3:
-        """Client for an endpoint; kept, because making one is slow."""
+        """Client for an endpoint; reused, because creating one is slow."""
         client = self._clients.get(access)
         if client is None:
             if len(self._clients) > 16:
@@ -102,7 +101,7 @@ class Cluster:
     # Writes.
 
     def apply_checked(self, wanted: Json) -> bool:
-        """Create an object, or replace it when its checksum annotation differs; hand edits stay otherwise.
+        """Create an object, or replace it when its checksum annotation differs; otherwise manual edits stay.
 
         Returns whether something was written; ApplyError with the operator's wording when refused.
         """
@@ -118,9 +117,9 @@ class Cluster:
         return True
 
     def apply_deployment(self, wanted: Json, generation: int | None) -> Json:
-        """Create a Deployment, or replace it when rendering or generation say that it is not what was written last.
+        """Create a Deployment, or replace it when its rendering or its generation differs from our last write.
 
-        :param generation: the generation our last write left behind, None when unknown.
+        :param generation: the generation after our last write, None when unknown.
         """
         existing = self.caches["Deployment"].get(wanted["metadata"]["name"])
         if existing is None:
@@ -132,7 +131,7 @@ class Cluster:
         return self._replace(existing, wanted)
 
     def remove(self, kind: str, name: str) -> None:
-        """Delete an object in the foreground and remember what the API server answered."""
+        """Delete an object in the foreground and cache the API server's answer."""
         cached = self.caches[kind].get(name)
         if cached is None or cached["metadata"].get("deletionTimestamp"):
             return
@@ -141,7 +140,7 @@ class Cluster:
             self.caches[kind].learn(answer)
 
     def _replace(self, existing: Json, wanted: Json) -> Json:
-        """Update the cached object; when its status was written meanwhile, the live one."""
+        """Update the cached object, or the live one after a conflict."""
         for _ in range(5):
             body = merged(existing, wanted)
             try:
@@ -151,7 +150,7 @@ class Cluster:
                 if live is None:
                     return self._write("create", wanted)
                 existing = live
-        raise ApplyError(f"{wanted['kind']} {wanted['metadata']['name']} keeps changing under our hands")
+        raise ApplyError(f"{wanted['kind']} {wanted['metadata']['name']} kept changing while it was being updated")
 
     def _write(self, verb: str, body: Json) -> Json:
         kind, meta = body["kind"], body["metadata"]
@@ -169,14 +168,14 @@ class Cluster:
 
 
 def merged(existing: Json, wanted: Json) -> Json:
-    """A full update: metadata stays but for added labels and annotations, everything else comes from ``wanted``."""
+    """A full update: metadata stays, except for added labels and annotations; all else comes from ``wanted``."""
     body = {**deepcopy(wanted), "metadata": deepcopy(existing["metadata"])}
     body["metadata"].pop("managedFields", None)
     for section in ("labels", "annotations"):
         if wanted["metadata"].get(section):
             body["metadata"][section] = {**(body["metadata"].get(section) or {}), **wanted["metadata"][section]}
     if body["kind"] == "Service":
-        # The API server filled in addresses that must not change.
+        # The API server has filled in addresses that must not change.
         body["spec"] = {**existing["spec"], **wanted["spec"]}
     if "status" in existing:
         body["status"] = existing["status"]

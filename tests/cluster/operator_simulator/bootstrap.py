@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an installation brings besides Config: CRDs, namespace, accounts, roles, the operator's own Deployment."""
+"""What an installation creates besides Config: CRDs, namespace, accounts, roles, the operator's own Deployment."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def ensure(api: Api, obj: Json) -> Json:
         return api.get(obj["kind"], obj["metadata"]["name"], obj["metadata"].get("namespace"))
 
 
-def install_crds(api: Api, patience: float = 30.0) -> None:
-    """Apply the CRDs and wait until they are served; TimeoutError after ``patience`` seconds."""
-    wanted = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(CRDS.glob("*.yaml"))]
-    for crd in wanted:
+def install_crds(api: Api, timeout: float = 30.0) -> None:
+    """Apply the CRDs and wait until they are served; TimeoutError after ``timeout`` seconds."""
+    crds = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(CRDS.glob("*.yaml"))]
+    for crd in crds:
         ensure(api, crd)
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     for kind in ("Config", "ImagePruner"):
         while True:
             try:
@@ -52,7 +52,7 @@ def install_crds(api: Api, patience: float = 30.0) -> None:
                 break
             except ApiError as error:
                 if time.monotonic() > deadline:
-                    raise TimeoutError(f"{kind} is not served {patience:.0f} s after its CRD was applied") from error
+                    raise TimeoutError(f"{kind} is not served {timeout:.0f} s after its CRD was applied") from error
                 time.sleep(0.1)
 
 

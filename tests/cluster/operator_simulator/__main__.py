@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``python -m tests.cluster.operator --kubeconfig PATH [--time-scale F]``: the simulated operator as a process.
+"""The simulated operator as a process: ``python -m tests.cluster.operator_simulator --kubeconfig PATH``.
 
 Prints ``operator: ready`` on stdout when everything is installed and its configuration exists; stops on SIGTERM or
 SIGINT.
@@ -19,7 +19,7 @@ from pathlib import Path
 from . import names
 from .api import Api, ApiError
 from .bootstrap import install
-from .cluster import Cluster
+from .cluster import REGISTRY_KINDS, Cluster
 from .conditions import ApplyError
 from .names import Json
 from .others import CertificatesController, NoiseController, PrunerController, PullSecretController
@@ -29,16 +29,16 @@ from .workqueue import Throttle, Trigger
 
 log = logging.getLogger("operator")
 
-# Events of one burst are taken in one go, as the genuine operator's 20 to 300 ms per sync do.
+# One sync handles a burst of events, as the genuine operator's does, because each of its syncs takes 20 to 300 ms.
 _COALESCE = 0.06
 _RESYNC = 600.0
 
 
 class Operator:
-    """All controllers, each with a trigger and a thread of its own.
+    """All controllers, each with its own trigger and thread.
 
     :param scale: divides the operator's own waits.
-    :param noise: seconds between writes of a neighbour to Config's status, 0 for none.
+    :param noise: seconds between another controller's writes to Config's status, 0 for none.
     """
 
     def __init__(self, api: Api, scale: float = 1.0, noise: float = 0.0) -> None:
@@ -53,47 +53,39 @@ class Operator:
 
         registry = RegistryController(self.cluster, settle)
         pruner = PrunerController(self.cluster)
-        pulls = PullSecretController(self.cluster)
+        pull_secrets = PullSecretController(self.cluster)
         self._loops: list[tuple[str, Trigger, Callable[[], None], float]] = []
         on_registry = self._add("registry", registry.sync)
         on_pruner = self._add("pruner", pruner.sync)
         on_certificates = self._add("certificates", certificates.sync, resync=_RESYNC)
         # Asynchronous on purpose: nobody may rely on pull secrets right after a patch (newer pages).
-        on_pulls = self._add("pull-secrets", pulls.sync, resync=60.0)
-        for kind in (
-            "Deployment",
-            "Service",
-            "Secret",
-            "ConfigMap",
-            "ServiceAccount",
-            "PodDisruptionBudget",
-            "Ingress",
-        ):
+        on_pull_secrets = self._add("pull-secrets", pull_secrets.sync, resync=60.0)
+        for kind in REGISTRY_KINDS:
             self.cluster.caches[kind].listen(_poke(on_registry))
         self.cluster.caches["Config"].listen(_poke(on_registry))
-        self.cluster.caches["Config"].listen(_spec_poke(on_pulls, 1.0 / scale))
+        self.cluster.caches["Config"].listen(_spec_poke(on_pull_secrets, 1.0 / scale))
         for kind in ("ImagePruner", "CronJob", "Job", "Service"):
             self.cluster.caches[kind].listen(_poke(on_pruner))
         for kind in ("Secret", "ConfigMap"):
             self.cluster.caches[kind].listen(_poke(on_certificates))
-        self.cluster.caches["Config"].listen(lambda old, new: on_certificates.poke() if old is None else None)
+        self.cluster.caches["Config"].listen(lambda previous, _: on_certificates.poke() if previous is None else None)
         if noise:
             self._add("noise", NoiseController(self.cluster).sync, resync=noise * scale)
 
     def start(self) -> None:
-        """Install, fill the caches, start all controllers; TimeoutError if they do not make their objects in 30 s."""
+        """Install, fill the caches, start all controllers; TimeoutError if their objects do not exist after 30 s."""
         install(self.api)
         self.cluster.start()
         for name, trigger, sync, resync in self._loops:
             trigger.poke()
             threading.Thread(target=self._run, args=(name, trigger, sync, resync), name=name, daemon=True).start()
-        # Whoever was told that the operator is ready may patch at once.
+        # Once the operator reports that it is ready, users may patch at once.
         for kind in ("Config", "ImagePruner"):
             if not self.cluster.caches[kind].await_item(names.SINGLETON, 30):
                 raise TimeoutError(f"{kind} {names.SINGLETON} was not created within 30 s")
 
     def stop(self) -> None:
-        """Let all threads end."""
+        """End all threads."""
         self.cluster.stop.set()
         for cache in self.cluster.caches.values():
             cache.stop()
@@ -115,7 +107,7 @@ class Operator:
             except (ApplyError, ApiError, OSError) as error:
                 delay = trigger.retry()
                 if not is_conflict(error):
-                    log.info("%s: %s; again in %.3f s", name, error, delay)
+                    log.info("%s: %s; retrying in %.3f s", name, error, delay)
             except Exception:
                 # A controller that dies silently would look like an operator that ignores its user.
                 log.exception("%s: defect in the simulator", name)
@@ -125,25 +117,31 @@ class Operator:
 
 
 def _poke(trigger: Trigger) -> Callable[[Json | None, Json | None], None]:
-    return lambda old, new: trigger.poke()
+    return lambda previous, current: trigger.poke()
 
 
 def _spec_poke(trigger: Trigger, delay: float) -> Callable[[Json | None, Json | None], None]:
-    def changed(old: Json | None, new: Json | None) -> None:
-        if old is None or new is None or old["metadata"]["generation"] != new["metadata"]["generation"]:
+    def on_change(previous: Json | None, current: Json | None) -> None:
+        if (
+            previous is None
+            or current is None
+            or previous["metadata"]["generation"] != current["metadata"]["generation"]
+        ):
             trigger.after(delay)
 
-    return changed
+    return on_change
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run until told to stop; exit code 1 when the cluster cannot be used."""
-    parser = argparse.ArgumentParser(prog="python -m tests.cluster.operator", description=__doc__.splitlines()[0])
+    """Run until a signal arrives; exit code 1 if the cluster cannot be used."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.cluster.operator_simulator", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--kubeconfig", required=True, help="kubeconfig of an administrator")
     parser.add_argument("--time-scale", type=float, default=1.0, help="divides the operator's own waits (default 1)")
-    parser.add_argument("--noise", type=float, default=0.0, help="seconds between a neighbour's status writes")
+    parser.add_argument("--noise", type=float, default=0.0, help="seconds between another controller's status writes")
     parser.add_argument("--verbose", action="store_true", help="log every write and retry to stderr")
-    parser.add_argument("--ready", type=Path, help="file that is written when the operator is ready")
+    parser.add_argument("--ready", type=Path, help="file to write when the operator is ready")
     options = parser.parse_args(arguments)
     if options.time_scale <= 0:
         parser.error("--time-scale must be greater than 0")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The typed view of ``Config.spec``: what is left of a user's JSON after Go decoded it and wrote it again.
+"""The typed view of ``Config.spec``: what remains of a user's JSON after Go decoded and encoded it.
 
 Operator fact 2 (mechanics): the operator compares typed copies, so two spellings of the same value are equal to it;
 when it does write, the whole spec comes back in this form.
