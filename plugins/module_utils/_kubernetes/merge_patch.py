@@ -21,7 +21,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
 ATOMIC: frozenset[Path] = frozenset(
     {("resources",), ("nodeSelector",), ("affinity",), ("requests", "read"), ("requests", "write")}
 )
-"""Objects that a wish describes completely, as the API declares for most of them (operator facts, section 1)."""
+"""Objects that a wish describes completely, as the API declares for most of them (operator fact 1.3)."""
 
 
 def diff(desired: Mapping[str, Any], live: Mapping[str, Any], path: Path = ()) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Paths are relative to ``spec`` of Config or ImagePruner, as tuples of keys, for 
 ``("resources", "limits", "cpu")``; the elements of a list have the key ``"[]"``.
 
 The operator writes the whole spec back from Go structs whenever it wants to change anything in it
-(operator facts, section 2): ``false``, empty strings, lists and maps vanish, durations and quantities become canonical,
+(operator fact 2.1): ``false``, empty strings, lists and maps vanish, durations and quantities become canonical,
 and zero structs such as ``trustedCA: {name: ""}`` appear. None of that is a difference.
 """
 
@@ -41,7 +41,7 @@ _DURATION_PART = re.compile(r"([0-9]*)(?:\.([0-9]*))?([a-z\u00b5\u03bc]+)", re.A
 _LARGEST_DURATION = 2**63 - 1
 
 STORAGE_BACKENDS = ("emptyDir", "pvc", "s3", "swift", "gcs", "ibmcos", "azure")
-"""The storage fields the product supports (newer vendor pages, Storage)."""
+"""The storage fields the product supports (newer pages, Storage)."""
 
 
 class Kind(Enum):
@@ -62,7 +62,7 @@ _TEXT_MAPS = frozenset({"nodeSelector", "matchLabels"})
 
 
 def kind_of(path: Path) -> Kind:
-    """What the field at ``path`` holds (operator facts, section 1)."""
+    """What the field at ``path`` holds (operator fact 1.2)."""
     if not path:
         return Kind.BY_TYPE
     leaf, parent = path[-1], path[-2] if len(path) > 1 else ""
@@ -79,7 +79,7 @@ def kind_of(path: Path) -> Kind:
     if path in (("logLevel",), ("operatorLogLevel",)):
         return Kind.LOG_LEVEL
     if (len(path) == 2 and path[0] == "storage" and leaf != "managementState") or path == ("affinity",):
-        # Backends are pointers; an empty affinity switches the operator's own off (operator facts, section 4).
+        # Backends are pointers; an empty affinity switches the operator's own off (operator fact 4.15).
         return Kind.PRESENCE
     if leaf in _PRESENT_WHEREVER:
         return Kind.PRESENCE

@@ -116,7 +116,7 @@ def place(spec: JSON, backend: str) -> str:
 def stale_content(goal: Goal, spec: JSON, deployment: JSON) -> str:
     """What in the Deployment is not yet what Config says, as a short phrase; empty when nothing is.
 
-    Operator facts, section 4: how the operator renders a spec. Only what the goal speaks about is compared, and only
+    Operator facts 4.13 to 4.16: how the operator renders a spec. Only what the goal speaks about is compared, and only
     fields that a Deployment has (a reduced object without a key is not held against it).
     """
     wanted, shape = goal.spec, part(deployment, "spec")

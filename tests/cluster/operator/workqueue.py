@@ -8,7 +8,7 @@ import time
 
 
 class Trigger:
-    """A work queue with one key (operator fact 3.4).
+    """A work queue with one key (operator fact 3.4.2).
 
     :param base: first retry delay in seconds, doubled with every further failure up to ``cap``.
     :param scale: divides base and cap.
@@ -62,7 +62,8 @@ class Trigger:
 class Throttle:
     """A token bucket: ``burst`` runs at once, then one per ``interval`` seconds.
 
-    Stands for the rate limit of the genuine operator's API client, which is what keeps its hot loops at about 0.6 s.
+    Stands for the rate limit of the genuine operator's API client, which is what keeps its hot loops at about 0.6 s
+    (operator fact 3.4.5).
     """
 
     def __init__(self, interval: float, burst: int) -> None:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Scheduled image pruning: ImagePruner/cluster, the CronJob it must become, and the verdict on both.
 
-Pure. Sources: Registry v2 page (Configure Scheduled Image Pruning), operator facts 3.5 and 5.
+Pure. Sources: Registry v2 page (Configure Scheduled Image Pruning), operator facts 1.5, 2.6, 3.5.1 to
+3.5.3 and 5.1 to 5.4.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ FIELDS = {
 """Option to field of spec."""
 
 DEFAULT_SCHEDULE = "0 0 * * *"
-"""What the operator renders for an empty schedule (operator fact 5)."""
+"""What the operator renders for an empty schedule (operator fact 5.1)."""
 SYNC_ERROR_SECONDS = 4.0
 """How long a refusal must stay before it counts; newer operators report it after two minutes only."""
 
@@ -167,7 +168,7 @@ def plan(params: JSON, platform: Platform, seen: Readings) -> Plan:
 
 
 def _retention_findings(params: JSON, exists: bool, live: JSON) -> list[str]:
-    """Registry v2 page: confirm the retention policy before enabling the schedule."""
+    """Registry v2 page, Configure Scheduled Image Pruning: confirm the retention policy before enabling it."""
     enabling = params.get("suspend") is False and (not exists or live.get("suspend") is True)
     creating = not exists and params.get("suspend") is None
     if not (enabling or creating) or params.get("state") == "absent":
@@ -213,7 +214,7 @@ def _schedule_check(platform: Platform, schedule: str) -> Write:
 
 
 def expected(spec: JSON) -> dict[str, Any]:
-    """What the operator renders from a spec: schedule, suspend, limits and the --keep arguments (operator fact 5)."""
+    """What the operator renders from a spec: schedule, suspend, limits, arguments (operator facts 5.1 to 5.3)."""
     duration = spec.get("keepYoungerThanDuration")
     nanoseconds = spec.get("keepYoungerThan")
     if duration is not None:
