@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Points of the simulator contract (operator fact 8) that no recording covers; each test names its point.
+"""Points of the simulator contract (operator facts, section 8) that no recording covers; each test names its point.
 
 Covered by recordings (test_traces.py): 1 to 5, 7, 9, 14, 16, 18 to 23, 25, 26, 28, 29, 31, 32, 34, 35, 37;
 in part also 6 and 11.
@@ -101,7 +101,7 @@ class Lab:
         return {"bucket": bucket, "region": "us-east-1", "regionEndpoint": self.stage.cluster.s3.endpoint, **more}
 
     def use(self, backend: str, section: Json, state: str | None = "Unmanaged", **spec: Any) -> Json:
-        """Patch to one backend, as the recipes of the Registry v2 page do."""
+        """Patch to one backend, as the recipes of the vendor's page do."""
         storage: Json = dict.fromkeys(("emptyDir", "pvc", "s3"))
         return self.patch(storage={**storage, backend: section, "managementState": state}, **spec)
 

@@ -188,7 +188,7 @@ def test_pods_of_others_with_the_same_labels(lab: Lab) -> None:
 
 
 def test_a_bucket_that_the_operator_makes_is_told_of(lab: Lab) -> None:
-    """A slip in the name makes an empty bucket, with which everything works (operator fact 4, S3)."""
+    """A slip in the name makes an empty bucket, with which everything works (operator fact 4.9)."""
     options = lab.s3()
     result = ok(lab.storage(backend="s3", s3={**options, "bucket": f"{options['bucket']}-slip"}))
     assert any("did not exist" in text and "-slip" in text for text in result["warnings"])

@@ -96,7 +96,7 @@ def test_wait_for_first_consumer_is_understood(lab: Lab) -> None:
 
 
 def test_second_run_after_the_operator_has_rewritten_the_spec(lab: Lab) -> None:
-    """An empty httpSecret makes the operator serialise the whole spec again (operator fact 2)."""
+    """An empty httpSecret makes the operator serialise the whole spec again (operator fact 2.1)."""
     task = {"backend": "emptydir", "replicas": 1, "resources": {"requests": {"cpu": "0.5", "memory": "0.5Gi"}}}
     ok(lab.storage(**task))
     lab.patch({"httpSecret": None, "disableRedirect": False})
@@ -305,7 +305,7 @@ def test_the_operators_refusal_is_quoted(lab: Lab, wrong: dict[str, Any], expect
 
 
 def test_a_pod_cut_off_from_the_bucket_is_found(lab: Lab) -> None:
-    """The operator reaches the bucket, the Pod is Ready and Available, and yet nothing works (registry over HTTP)."""
+    """The operator reaches the bucket, the Pod is Ready and Available, and yet nothing works (registry over HTTP 1)."""
     lab.annotate_nodes(fault="no-storage-network")
     result = fails_within(40, lab, backend="s3", s3=lab.s3())
     assert result["verification"]["reason"] == "StorageBroken"
@@ -338,7 +338,7 @@ def test_an_evicted_pod_is_neither_asked_nor_believed(lab: Lab) -> None:
 
 
 def test_a_bucket_deleted_later_is_found_by_the_same_task(lab: Lab) -> None:
-    """The operator goes on saying Available; asking for the same again fails and names it."""
+    """The operator goes on saying Available (registry over HTTP 8); asking for the same again fails and names it."""
     bucket = lab.s3()
     task = {"backend": "s3", "s3": bucket}
     ok(lab.storage(**task))
@@ -361,7 +361,7 @@ def test_a_key_forbidden_later_is_found_by_the_same_task(lab: Lab) -> None:
 
 
 def test_a_bucket_that_may_only_be_read_is_found_by_an_upload(lab: Lab) -> None:
-    """Everything else answers well over it (registry over HTTP); the upload that works leaves two bytes."""
+    """Everything else answers well over it (registry over HTTP 5); the upload that works leaves two bytes."""
     bucket = lab.s3()
     task = {"backend": "s3", "s3": bucket}
     first = ok(lab.storage(**task, probe="write"))

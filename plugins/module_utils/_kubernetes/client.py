@@ -404,4 +404,5 @@ class Watch:
 
 
 def _write_query(dry_run: bool) -> str:
+    """Strict: unknown fields are refused instead of dropped in silence (operator fact 1.6)."""
     return "?fieldValidation=Strict" + ("&dryRun=All" if dry_run else "")

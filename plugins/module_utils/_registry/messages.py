@@ -37,7 +37,7 @@ def _rule(kind: str, pattern: str, cause: str, remedy: str) -> _Rule:
 
 _AGAIN = "then run the task again"
 
-# Operator facts, sections 3 to 5.
+# Operator facts 3.1.3, 3.1.5, 4.1, 4.6, 4.8 to 4.11, 4.14, 4.17 and 5.4.
 _OPERATOR_RULES: tuple[_Rule, ...] = (
     _rule(
         "backends",

@@ -222,7 +222,7 @@ class RegistryController:
     def _write_spec(self, work: Json) -> Json:
         """One full update of the cached object: a patch that arrived since the GET is lost, except for the state.
 
-        Operator fact 2 (lost update). A conflict ends the sync before any status write.
+        Operator fact 2.3. A conflict ends the sync before any status write.
         """
         cached = self.cluster.caches["Config"].get(names.SINGLETON)
         if cached is None:

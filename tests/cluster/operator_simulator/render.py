@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Objects the operator renders from Config and ImagePruner (operator facts 4 and 5). Pure: no input but arguments."""
+"""Objects the operator renders from Config and ImagePruner (operator facts 4.13 to 4.17, 5.1 to 5.3).
+
+Pure: no input but arguments.
+"""
 
 from __future__ import annotations
 
@@ -352,7 +355,7 @@ def wanted_ingresses(spec: Json) -> list[Json]:
 
 
 def ingress_problem(ingresses: list[Json]) -> str:
-    """Why the first unreachable Ingress is unreachable, empty when all are fine (operator fact 0)."""
+    """Why the first unreachable Ingress is unreachable, empty when all are fine (operator fact 0.5)."""
     for item in ingresses:
         rules = item["spec"].get("rules") or [{}]
         published = (item.get("status", {}).get("loadBalancer") or {}).get("ingress")
@@ -375,7 +378,7 @@ def generated_secret(data: Mapping[str, str]) -> Json:
 
 
 def _checked(obj: Json) -> Json:
-    """Add the checksum annotation: such objects are rewritten only when the rendering changes (operator fact 3.4)."""
+    """Add the checksum annotation: such objects are rewritten only when the rendering changes (operator fact 3.4.3)."""
     obj["metadata"].setdefault("annotations", {})[names.CHECKSUM] = checksum(obj)
     return obj
 
@@ -390,7 +393,10 @@ def keep_younger_than(spec: Json) -> str:
 
 
 def pruner_cronjob(spec: Json, prune_registry: bool) -> Json:
-    """CronJob ``image-pruner`` for an ImagePruner spec; ``prune_registry`` while the registry's Service exists."""
+    """CronJob ``image-pruner`` for an ImagePruner spec.
+
+    :param prune_registry: while the registry's Service exists (operator fact 0.6).
+    """
     level = {"Debug": 4, "Trace": 6, "TraceAll": 8}.get(spec.get("logLevel", ""), 1)
     revisions = spec.get("keepTagRevisions")
     args = [

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The typed view of ``Config.spec``: what remains of a user's JSON after Go decoded and encoded it.
 
-Operator fact 2 (mechanics): the operator compares typed copies, so two spellings of the same value are equal to it;
+Operator facts 2.1 and 2.2: the operator compares typed copies, so two spellings of the same value are equal to it;
 when it does write, the whole spec comes back in this form.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 from .golang import canonical_duration, canonical_quantity
 from .names import Json
 
-# Drivers in the order the operator collects them (operator fact 4, "One backend"); `oss` has no driver.
+# Drivers in the order the operator collects them (operator fact 4.1); `oss` has no driver.
 BACKENDS = {
     "emptyDir": "EmptyDir",
     "s3": "S3",

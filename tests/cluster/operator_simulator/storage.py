@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Storage drivers: when a backend counts as changed, how it is checked or created, what the Pod gets (operator fact 4).
+"""Storage drivers: when a backend counts as changed, how it is checked or created, what the Pod gets (operator
+facts 2.4, 3.4.4 and 4.1 to 4.13).
 
 A driver works on the typed Config (`spec.typed_spec`) in place, as the operator's own do, and reaches the outside only
 through a `World`.
@@ -512,7 +513,8 @@ def new_driver(config: Json, conditions: Conditions, world: World) -> Driver | N
 def sync_storage(config: Json, conditions: Conditions, world: World) -> Driver:
     """Check or accept the configured storage.
 
-    :raises PermanentError: when none is configured; ``spec.storage`` is then emptied, as there is no platform default.
+    :raises PermanentError: when none is configured; ``spec.storage`` is then emptied, as there is no platform default
+        (operator fact 0.3).
     :raises ApplyError: with the operator's prefix for every other failure.
     """
     try:

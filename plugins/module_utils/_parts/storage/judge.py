@@ -3,7 +3,7 @@
 
 Pure: no clock, no requests. Two rules stand above the others. *Done* needs evidence of every step from Config to an
 answer of the registry, because single conditions lie: ``Available=True/Ready`` stays from the rollout before, and also
-while the operator refuses the change (operator facts, section 3.3). *Failed* needs a sign that is about **our**
+while the operator refuses the change (operator facts 3.3.1 to 3.3.9). *Failed* needs a sign that is about **our**
 generation and that has stayed for a while, because errors come and go while the parts of a change arrive one by one.
 """
 
@@ -99,7 +99,7 @@ _WORST_FIRST = (
 )
 """Of the answers of several Pods the first of these decides."""
 _ELSEWHERE = frozenset({"IngressDegraded", "RouteDegraded"})
-"""Trouble with exposing the registry: it stays available (operator facts, section 0), so a rollout only warns of it."""
+"""Trouble with exposing the registry: it stays available (operator fact 0.5), so a rollout only warns of it."""
 _PERMANENT = frozenset({"VerificationFailed", "StorageNotConfigured"})
 _CLAIM_NOT_FOUND = re.compile(r"persistentvolumeclaims? \"(?P<name>[^\"]+)\" not found")
 _CONFIG_TROUBLES = frozenset(
@@ -688,7 +688,7 @@ class _Case:
     # -- other goals ---------------------------------------------------------------------------------------------------
 
     def _removed(self) -> Verdict:
-        """Removed, and in products without a default the same for an unset state (operator facts, section 0)."""
+        """Removed, and in products without a default the same for an unset state (operator fact 0.2)."""
         if not self.fresh:
             return self._moving(not_observed(self.generation, self.observed).why)
         for said, status in ((self.available, "True"), (self.progressing, "False")):

@@ -2,7 +2,8 @@
 """Storage of the registry: parameters to intent, what must be refused, what must be written, what must then be true.
 
 Pure: takes parameters and what was read, returns a Plan. Sources: Registry v2 page (Configure Development Storage,
-Configure PVC Storage, Configure S3-Compatible Storage Credentials, Operate Storage) and operator facts 1, 2, 4.
+Configure PVC Storage, Configure S3-Compatible Storage Credentials, Operate Storage) and operator facts 1.4,
+2.4, 4.1 to 4.3, 4.5 to 4.8, 4.11, 4.13, 4.14 and 4.16.
 """
 
 from __future__ import annotations
@@ -82,7 +83,9 @@ SECRET_KEYS: Mapping[str, Mapping[str, str]] = {
     "ibmcos": {"iam_api_key": "REGISTRY_STORAGE_IBMCOS_IAMAPIKEY"},
     "azure": {"account_key": "REGISTRY_STORAGE_AZURE_ACCOUNTKEY"},
 }
-"""Option to key of the user Secret (Registry v2 page, Configure S3-Compatible Storage Credentials; newer pages)."""
+"""Option to key of the user Secret.
+
+Registry v2 page, Configure S3-Compatible Storage Credentials; newer pages, Storage."""
 
 SECRET_ALTERNATIVES: Mapping[str, Sequence[Sequence[str]]] = {
     "s3": [("REGISTRY_STORAGE_S3_ACCESSKEY", "REGISTRY_STORAGE_S3_SECRETKEY")],
@@ -568,8 +571,8 @@ def plan(want: Intent, seen: Readings) -> Plan[StorageGoal]:
 def _needs_nudge(want: Intent, config: JSON, claim_writes: list[Write]) -> bool:
     """Whether the operator waits for a claim that is there by now, or will be.
 
-    operator facts 3.4 and 4: claims are not watched, and errors are retried after up to 1000 s; any event of the Config
-    makes the operator look at once.
+    operator facts 3.4.1, 3.4.2 and 4.7: claims are not watched, and errors are retried after up to 1000 s; any event of
+    the Config makes the operator look at once.
     """
     if want.backend != "pvc":
         return False
@@ -783,7 +786,7 @@ def _expandable(name: str | None, classes: Reading) -> tuple[bool, str]:
 
 
 def _once_findings(want: Intent, replicas: int) -> list[str]:
-    """operator fact 4: cannot use ReadWriteOnce access mode with more than one replica / with RollingUpdate."""
+    """operator fact 4.6: cannot use ReadWriteOnce access mode with more than one replica / with RollingUpdate."""
     findings = []
     claim = want.options["claim"]
     if replicas > 1:
@@ -869,7 +872,7 @@ def _fingerprints(secret: JSON, keys: Mapping[str, str]) -> Mapping[str, str | N
 def _running_credentials(backend: str, generated: Reading, wanted: Mapping[str, str]) -> bool:
     """True when the operator's generated Secret already carries these values: then no rollout will follow.
 
-    operator fact 4 (S3): the generated Secret holds the credentials that the running Pods were rolled out with, for S3
+    operator fact 4.8: the generated Secret holds the credentials that the running Pods were rolled out with, for S3
     as an ini file. Values are compared as a whole and each in its place: a key that lost its last letter, or two that
     changed places, are other credentials.
     """
@@ -984,7 +987,7 @@ def _lines(pem: str) -> str:
 
 
 def _bundle_rolls(want: Intent, seen: Readings) -> bool:
-    """Whether another CA bundle has to reach the Pods: they read it once, when they start (operator fact 4, trustedCA).
+    """Whether another CA bundle has to reach the Pods: they read it once, when they start (operator fact 4.11).
 
     False when the operator's own ConfigMap already carries the text: then no rollout will follow.
     """
@@ -1009,7 +1012,7 @@ def _effective_s3_findings(want: Intent, live: JSON) -> list[str]:
 
 
 def _exclusive(want: Intent, live: JSON, storage: JSON) -> JSON:
-    """Every other backend that is present on the object is nulled in the same patch (operator fact 4, one backend)."""
+    """Every other backend that is present on the object is nulled in the same patch (operator fact 4.1)."""
     present = [key for key in live.get("storage") or {} if key not in ("managementState", want.key)]
     return {**storage, **dict.fromkeys(present)}
 
@@ -1055,7 +1058,7 @@ def _place_text(key: str, storage: JSON) -> str:
 
 
 def expected_env(want: Intent, spec: JSON) -> Mapping[str, str | None]:
-    """Environment of the container that proves the Deployment is rendered from this spec (operator fact 4, Env)."""
+    """Environment of the container that proves the Deployment is rendered from the spec (operator facts 4.13, 4.14)."""
     driver = {
         "emptydir": "filesystem",
         "pvc": "filesystem",

@@ -252,7 +252,7 @@ def test_nothing_to_change_writes_nothing() -> None:
 
 
 def test_one_patch_nulls_the_others_and_carries_the_coupled_fields() -> None:
-    """Page, Configure PVC Storage; Recreate is implied by ReadWriteOnce (newer pages, Storage)."""
+    """Registry v2 page, Configure PVC Storage; Recreate is implied by ReadWriteOnce (newer pages, Storage)."""
     live = config({"emptyDir": {}, "managementState": "Managed", "oss": {"bucket": "x"}}, replicas=2)
     plan = decide(params(backend="pvc", replicas=1), config=live, claim=claim("ReadWriteOnce"))
     assert [write.body for write in plan.writes] == [
@@ -275,7 +275,7 @@ def test_one_patch_nulls_the_others_and_carries_the_coupled_fields() -> None:
 
 
 def test_a_claim_is_made_before_the_config_is_patched() -> None:
-    """PVCs are not watched by the operator (operator fact 3.4), so the claim comes first."""
+    """PVCs are not watched by the operator (operator fact 3.4.1), so the claim comes first."""
     given = params(backend="pvc", pvc={"create": True, "size": "1Gi", "storage_class": "fast"}, replicas=1)
     plan = decide(given, claim=None, classes=({"metadata": {"name": "fast"}},))
     assert [(write.verb, write.kind) for write in plan.writes] == [
@@ -320,7 +320,7 @@ def test_secret_keeps_other_keys_and_shows_fingerprints_only() -> None:
 
 
 def test_rotation_waits_for_a_new_rollout_unless_the_pods_already_have_the_value() -> None:
-    """A changed Secret changes no field of the spec, so the Deployment's generation has to move (operator fact 4)."""
+    """A changed Secret changes no field of the spec, so the Deployment's generation has to move (operator fact 4.8)."""
     live = config({"managementState": "Unmanaged", "s3": {"bucket": "images", "region": "us-east-1"}})
     given = params(
         backend="s3", s3={**S3, "region_endpoint": None, "access_key": "AKIDEXAMPLE", "secret_key": "new-value"}
@@ -404,7 +404,7 @@ def test_reads_only_what_it_needs() -> None:
 
 
 def test_an_operator_that_missed_the_claim_is_nudged() -> None:
-    """The spec is right already, but the operator looks again after up to 1000 s only (operator facts 3.4, 4)."""
+    """The spec is right already, but the operator looks again after up to 1000 s only (operator facts 3.4.2, 4.7)."""
     live = config({"managementState": "Unmanaged", "pvc": {"claim": "image-registry"}}, status={"emptyDir": {}})
     live["metadata"]["resourceVersion"] = "12"
     message = 'Unable to apply resources: … persistentvolumeclaims "image-registry" not found'
