@@ -219,6 +219,21 @@ LIMITS: Spec = {
 }
 
 
+LIMITS_RULES: Mapping[str, Sequence[tuple[str, str]]] = {
+    "mutually_exclusive": [("namespaces", "namespace_selector")],
+    "required_one_of": [("namespaces", "namespace_selector")],
+}
+
+REGISTRY: Spec = {
+    "registry_storage": {"type": "dict", "options": STORAGE, "required_if": STORAGE_REQUIRED_IF},
+    "registry_pullsecret": {"type": "dict", "options": PULLSECRET},
+    "image_limits": {"type": "list", "elements": "dict", "options": LIMITS, **LIMITS_RULES},
+    "image_pruner": {"type": "dict", "options": PRUNER},
+    "mode": {"type": "str", "choices": ["configure", "verify"], "default": "configure"},
+}
+"""The page as one task: each part takes the options of its module, without those that all parts share."""
+
+
 def merged(*specs: Mapping[str, dict[str, Any]]) -> Spec:
     """One argument spec out of several; a name may be given once only. Raises ValueError on a clash."""
     result: Spec = {}

@@ -10,7 +10,13 @@ from typing import Any, Protocol
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.observe import Progress
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import Part
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import JSON
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.reconcile import Options, Refused, reconcile
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.reconcile import (
+    Options,
+    Refused,
+    Result,
+    reconcile,
+    verify,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
     ApiError,
     Client,
@@ -20,6 +26,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     connect,
     kubeconfig_secrets,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._page import combined, parts
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import PLATFORMS, Platform
 
 
@@ -52,7 +59,31 @@ def progress_to(progress: Progress | None) -> Iterator[None]:
 
 
 def run(module: Module, part: Callable[[Platform, JSON], Part[Any, Any]]) -> None:
-    """Do the work of one task and end the module; every failure is a message for people, never a traceback."""
+    """Do the work of a module with one part and end the module."""
+
+    def work(client: Client, platform: Platform, options: Options) -> Result:
+        [result] = reconcile(client, [part(platform, module.params)], options)
+        return result
+
+    _run(module, work)
+
+
+def run_page(module: Module) -> None:
+    """Do the work of the module for the whole page and end the module."""
+
+    def work(client: Client, platform: Platform, options: Options) -> Result:
+        found = parts(platform, module.params)
+        if not found:
+            nothing = "Nothing was asked for, nothing was done."
+            return Result(values={"parts": {}, "summary": [nothing], "diff": {"before": {}, "after": {}}})
+        step = verify if options.read_only else reconcile
+        return combined(found, step(client, found, options))
+
+    _run(module, work)
+
+
+def _run(module: Module, work: Callable[[Client, Platform, Options], Result]) -> None:
+    """Every failure becomes a message, never a traceback."""
     params = module.params
     module.no_log_values.update(kubeconfig_secrets(params))
     options = Options(
@@ -60,13 +91,14 @@ def run(module: Module, part: Callable[[Platform, JSON], Part[Any, Any]]) -> Non
         wait=bool(params["wait"]),
         wait_timeout=float(params["wait_timeout"]),
         progress=_progress,
+        read_only=params.get("mode") == "verify",
     )
     try:
         connection = connect(params)
         module.no_log_values.update(connection.secrets)
-        client = Client(connection)
+        client = Client(connection, read_only=options.read_only)
         try:
-            [result] = reconcile(client, [part(PLATFORMS[params["platform"]], params)], options)
+            result = work(client, PLATFORMS[params["platform"]], options)
         finally:
             client.close()
     except (Refused, ApiError, ClientError) as error:

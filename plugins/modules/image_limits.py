@@ -158,6 +158,7 @@ verification:
 from ansible_collections.alauda.image_registry.plugins.module_utils._argspec import (
     AUTH,
     LIMITS,
+    LIMITS_RULES,
     PLATFORM,
     WAIT,
     merged,
@@ -171,8 +172,7 @@ def main() -> None:
     """Entry point."""
     module = AnsibleModule(
         argument_spec=merged(AUTH, WAIT, PLATFORM, LIMITS),
-        mutually_exclusive=[("namespaces", "namespace_selector")],
-        required_one_of=[("namespaces", "namespace_selector")],
+        **LIMITS_RULES,
         supports_check_mode=True,
     )
     run(module, LimitsPart)

@@ -81,6 +81,8 @@ class Part(ABC, Generic[G, S]):
 
     def __init__(self, platform: Platform) -> None:
         self.platform = platform
+        self.label = self.name
+        """Names the part in messages; differs from ``name`` where one task holds several of a kind."""
 
     @property
     def main_path(self) -> str:

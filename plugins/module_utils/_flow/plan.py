@@ -85,7 +85,8 @@ def named(items: Reading, name: str) -> JSON | None:
 class Write:
     """One request that changes something. before, after: owned fields only, secrets as fingerprints.
 
-    path: of the object, or of its collection for ``verb`` "create".
+    path: of the object, or of its collection for ``verb`` "create". differs: whether the object is not as asked for
+    without it; False for a write that only makes the operator look.
     """
 
     verb: str
@@ -95,6 +96,7 @@ class Write:
     name: str
     before: JSON
     after: JSON
+    differs: bool = True
 
     @property
     def object_path(self) -> str:
@@ -121,7 +123,8 @@ G = TypeVar("G")
 class Plan(Generic[G]):
     """What is to be done.
 
-    refusals: with any of these nothing is written, and ``goal`` may be None.
+    refusals: with any of these nothing is written, and ``goal`` may be None. Writes may be there all the same: they
+    show how the cluster differs.
     goal: what must be true afterwards. verify: whether there is an effect to prove.
     checks: requests that are only ever sent as dry runs. values: more for the task's result.
     independent: each write stands for itself; one that fails does not stop the others.

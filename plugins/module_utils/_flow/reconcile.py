@@ -52,12 +52,13 @@ WORKERS = 12
 
 @dataclass(frozen=True)
 class Options:
-    """What the task says about the run itself. wait_timeout: seconds."""
+    """What the task says about the run itself. wait_timeout: seconds. read_only: compare instead of writing."""
 
     check_mode: bool
     wait: bool
     wait_timeout: float
     progress: Progress | None = None
+    read_only: bool = False
 
 
 @dataclass
@@ -82,11 +83,32 @@ def reconcile(client: Client, parts: Sequence[Part[Any, Any]], options: Options)
     runs = [_Run(part) for part in parts]
     _prepare(client, runs, options)
     if not options.check_mode:
+        silent = ""
         for run in runs:
-            run.write(client)
-    observations = [run.observation(options, title=run.part.name if len(runs) > 1 else "") for run in runs]
+            if silent:
+                run.failure = f"Not attempted, because the API server did not answer before: {silent}"
+            else:
+                silent = run.write(client)
+    observations = [run.observation(options, title=run.part.label if len(runs) > 1 else "") for run in runs]
     observe(client, [one for one in observations if one is not None], options.wait_timeout, options.progress)
     return [run.result(client, one, options) for run, one in zip(runs, observations)]
+
+
+def verify(client: Client, parts: Sequence[Part[Any, Any]], options: Options) -> list[Result]:
+    """Compare all parts with the cluster and prove those that do not differ; one result for each part, in their order.
+
+    Writes nothing; give it a client that cannot. Raises Refused for what cannot be compared, ApiError, ClientError.
+    """
+    runs = [_Run(part) for part in parts]
+    reader = _Reader(client, runs[0].part.platform)
+    for run in runs:
+        run.decide(reader)
+    _refuse([run for run in runs if not run.differs])
+    observations = [
+        None if run.differs else run.observation(options, title=run.part.label if len(runs) > 1 else "") for run in runs
+    ]
+    observe(client, [one for one in observations if one is not None], options.wait_timeout, options.progress)
+    return [run.compared() if run.differs else run.result(client, one, options) for run, one in zip(runs, observations)]
 
 
 @dataclass
@@ -125,8 +147,17 @@ class _Run(Generic[G, S]):
         elif check_mode:
             self._write_each(client, dry_run=True)
 
-    def write(self, client: Client) -> None:
-        """Carry out the plan; a lost race, before anything was written, starts again from reading."""
+    def write(self, client: Client) -> str:
+        """Carry out the plan. The text is why the API server could not be reached; empty when it answered."""
+        try:
+            self._write(client)
+        except ClientError as error:
+            self.failure = self.failure or str(error)
+            return str(error)
+        return ""
+
+    def _write(self, client: Client) -> None:
+        """A lost race, before anything was written, starts again from reading."""
         if self.plan.independent:
             self._write_each(client, dry_run=False)
             return
@@ -147,7 +178,7 @@ class _Run(Generic[G, S]):
                 if error.status != 409:
                     self.failure = report.rejection(error, error.message)
                     return
-            except (Refused, ClientError) as error:
+            except Refused as error:
                 self.failure = str(error)
                 return
 
@@ -162,6 +193,8 @@ class _Run(Generic[G, S]):
                 if status == 409 and not self.written:
                     return lost
                 self.failure = report.interrupted(self.writes, self.written, lost)
+                if isinstance(error, ClientError):
+                    raise
                 return None
         return None
 
@@ -197,6 +230,22 @@ class _Run(Generic[G, S]):
                 return None, {}, revised or ""
             write = revised
         return None, {}, f"somebody else kept writing it: {reason}"
+
+    @property
+    def differs(self) -> bool:
+        """Whether the cluster is not as asked for, going by what was read."""
+        return any(write.differs for write in self.writes)
+
+    def compared(self) -> Result:
+        """What a comparison reports that has found differences."""
+        found = report.differences(self.writes)
+        result = Result(failure="; ".join(one.sentence for one in found), warnings=list(self.plan.warnings))
+        result.values["diff"] = report.both_sides(self.writes)
+        result.values["differences"] = [
+            {"object": one.object, "field": one.field, "is": one.actual, "should": one.wanted} for one in found
+        ]
+        result.values["verification"] = report.not_verified("the cluster differs from what was asked for")
+        return result
 
     # -- afterwards ----------------------------------------------------------------------------------------------------
 
@@ -297,9 +346,7 @@ def _prepare(client: Client, runs: Sequence[_Run[Any, Any]], options: Options) -
         reader = _Reader(client, runs[0].part.platform)
         for run in runs:
             run.decide(reader)
-        findings = [f"{run.part.name}: {text}" if len(runs) > 1 else text for run in runs for text in run.plan.refusals]
-        if findings:
-            raise Refused(report.refusal(findings))
+        _refuse(runs)
         try:
             for run in runs:
                 run.rehearse(client, options.check_mode)
@@ -308,6 +355,13 @@ def _prepare(client: Client, runs: Sequence[_Run[Any, Any]], options: Options) -
             if error.status != 409 or attempt == REPLANS - 1:
                 raise Refused(report.rejection(error, error.message)) from None
         _pause(attempt)
+
+
+def _refuse(runs: Sequence[_Run[Any, Any]]) -> None:
+    """Raises Refused with every finding of every part, naming the part where there are several."""
+    findings = [f"{run.part.label}: {text}" if len(runs) > 1 else text for run in runs for text in run.plan.refusals]
+    if findings:
+        raise Refused(report.refusal(findings))
 
 
 def _pause(attempt: int) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,6 +47,56 @@ def interrupted(writes: Sequence[Write], written: Mapping[str, JSON], failure: W
     done = ", ".join(f"{write.kind}/{write.name}" for write in writes if write.object_path in written)
     before = f"Already written: {done}." if done else "Nothing had been written before."
     return f"Writing {failure.what} failed: {failure.text} {before} Run the task again: it continues from there."
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One field of an object that is not as asked for. field: dotted, "" for the object as a whole."""
+
+    object: str
+    field: str
+    actual: Any
+    wanted: Any
+
+    @property
+    def sentence(self) -> str:
+        """What is, and what should be, in words."""
+        what = f"{self.object} {self.field}".rstrip()
+        return f"{what} is {_shown(self.actual)}, should be {_shown(self.wanted)}"
+
+
+def differences(writes: Sequence[Write]) -> list[Difference]:
+    """Every field in which the cluster is not what the writes would make of it."""
+    found: list[Difference] = []
+    for write in writes:
+        name = f"{write.kind}/{write.name}"
+        if not write.differs:
+            continue
+        if write.verb == "create":
+            found.append(Difference(name, "", None, "present"))
+        elif write.verb == "delete":
+            found.append(Difference(name, "", "present", None))
+        else:
+            found += _field_differences(name, "", write.before, write.after)
+    return found
+
+
+def _field_differences(name: str, prefix: str, before: Any, after: Any) -> list[Difference]:
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        return [
+            difference
+            for key in dict.fromkeys([*before, *after])
+            for difference in _field_differences(
+                name, f"{prefix}.{key}" if prefix else str(key), before.get(key), after.get(key)
+            )
+        ]
+    return [] if before == after else [Difference(name, prefix, before, after)]
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "absent"
+    return value if value == "present" else json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
 def both_sides(writes: Sequence[Write]) -> dict[str, Any]:

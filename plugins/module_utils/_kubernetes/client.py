@@ -137,11 +137,14 @@ class Client:
     """Requests to one API server. Safe to use from several threads; leaves nothing behind.
 
     For RETRY_WINDOW seconds, idempotent requests are repeated after 429, 5xx and broken connections; others only when
-    the server certainly did nothing (429, or no connection at all).
+    the server certainly did nothing (429, or no connection at all). With ``read_only`` nothing but GET is ever sent.
     """
 
-    def __init__(self, connection: Connection, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self, connection: Connection, *, read_only: bool = False, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         self._connection = connection
+        self._read_only = read_only
         self._sleep = sleep
 
     @property
@@ -162,7 +165,12 @@ class Client:
     def _send(
         self, verb: str, path: str, body: bytes | None, extra: Mapping[str, str], stream: bool, read: float
     ) -> Any:
-        """One request, once. Every request of this class passes here."""
+        """One request, once. Every request of this class passes here, so a client that must not write refuses here.
+
+        A dry run counts as writing: only its query keeps it from being one.
+        """
+        if self._read_only and verb != "GET":
+            raise ClientError(f"{verb} {path.split('?', 1)[0]} was not sent: this run only reads.")
         try:
             return self._connection.pool.request(
                 verb,

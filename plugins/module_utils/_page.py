@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The vendor's page as one task: every part that was asked for goes through the flow together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import Part
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import JSON
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.reconcile import Result
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.part import LimitsPart
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.part import PrunerPart
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets.part import PullSecretsPart
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.part import StoragePart
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
+
+SHARED = ("wait", "wait_timeout")
+"""Options of the task that a part's own validation also looks at."""
+
+
+def parts(platform: Platform, params: JSON) -> list[Part[Any, Any]]:
+    """The parts that were asked for, in the order in which they are written."""
+    shared = {name: params[name] for name in SHARED}
+    found: list[Part[Any, Any]] = []
+    if params.get("registry_storage"):
+        found.append(StoragePart(platform, {**shared, **_storage(params)}))
+    if params.get("registry_pullsecret"):
+        found.append(PullSecretsPart(platform, {**shared, **params["registry_pullsecret"]}))
+    groups = params.get("image_limits") or []
+    for number, group in enumerate(groups):
+        limits = LimitsPart(platform, {**shared, **group})
+        limits.label = f"{limits.name}[{number}]" if len(groups) > 1 else limits.name
+        found.append(limits)
+    if params.get("image_pruner"):
+        found.append(PrunerPart(platform, {**shared, **params["image_pruner"]}))
+    return found
+
+
+def _storage(params: JSON) -> dict[str, Any]:
+    """A comparison is made by a client that cannot write, so the registry cannot be given an upload either."""
+    options = dict(params["registry_storage"])
+    if params["mode"] == "verify" and options.get("probe") == "write":
+        options["probe"] = "require"
+    return options
+
+
+def combined(found: Sequence[Part[Any, Any]], results: Sequence[Result]) -> Result:
+    """One result out of the parts'. Values: ``parts`` by name (a list for image_limits), ``summary``, ``diff``."""
+    total = Result(changed=any(result.changed for result in results))
+    by_part: dict[str, Any] = {}
+    before: dict[str, Any] = {}
+    after: dict[str, Any] = {}
+    summary, failures = [], []
+    for part, result in zip(found, results):
+        values = {"changed": result.changed, **result.values}
+        if result.failure is not None:
+            values["msg"] = result.failure
+            failures.append(f"{part.label}: {result.failure}")
+        if part.name == LimitsPart.name:
+            by_part.setdefault(part.name, []).append(values)
+        else:
+            by_part[part.name] = values
+        verification = values["verification"]
+        verdict = "differs" if "differences" in values else verification["verdict"]
+        summary.append(
+            f"{part.label}: {verdict}: {result.failure if 'differences' in values else verification['summary']}"
+        )
+        total.warnings += [f"{part.label}: {text}" if len(found) > 1 else text for text in result.warnings]
+        for side, key in ((before, "before"), (after, "after")):
+            side.update((f"{part.label}: {name}", value) for name, value in values["diff"][key].items())
+    total.values = {"parts": by_part, "summary": summary, "diff": {"before": before, "after": after}}
+    if failures:
+        total.failure = "\n".join(failures) if len(failures) > 1 else failures[0]
+    return total
