@@ -13,7 +13,7 @@ options:
   wait:
     description:
       - Wait until the change has taken effect, and fail if it does not.
-      - With V(false), the values are stored but nothing is verified, and the result says so.
+      - With V(false), the values are stored but nothing is verified; the verdict in the result is V(not verified).
     type: bool
     default: true
   wait_timeout:

@@ -44,7 +44,7 @@ Options = dict[str, dict[str, Any]]
 
 @cache
 def module_documentation(module: str) -> Mapping[str, Any]:
-    """Documentation of one of our modules as ansible-doc sees it, with fragments. Raises RuntimeError if there is none."""
+    """Documentation of one of our modules as ansible-doc sees it, with fragments. Raises RuntimeError without one."""
     environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
     answer = subprocess.run(
         [str(Path(sys.executable).parent / "ansible-doc"), "--json", "--type", "module", f"{COLLECTION}.{module}"],
