@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# `make help` lists what there is. Needs Python >= 3.11 (PYTHON=… chooses one) and the package registries, nothing else.
+# `make help` lists the targets. Needs Python >= 3.11 (PYTHON=… selects one) and access to package registries, nothing else.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -10,54 +10,54 @@ CLUSTER := .venv/bin/python -m tests.cluster
 NAME ?= dev
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
-help: ## this list
+help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: venv ## the product at work: real Kubernetes control plane, push and pull, idempotence, a refusal
+demo: venv ## see it work: real Kubernetes control plane, push and pull, idempotence, refusals
 	@.venv/bin/python -m tests.demo
 
-test: venv ## everything: lint, unit, contract, integration, Molecule
+test: venv ## run everything: lint, house, unit, contract, integration, Molecule
 	@$(RUN) lint house unit binary contract integration molecule
 
-lint: venv ## ruff, mypy, yamllint, ansible-lint, documentation, galaxy build
+lint: venv ## run ruff, mypy, yamllint, ansible-lint, documentation and changelog checks, collection build
 	@$(RUN) lint
-house: venv ## the repository agrees with itself (specs, defaults, READMEs, action group, changelog)
+house: venv ## check that the repository agrees with itself (specs, defaults, READMEs, action group, links, locks)
 	@$(RUN) house
-unit: venv ## the pure parts
+unit: venv ## test the pure functions
 	@$(RUN) unit
-contract: venv ## the operator simulator against the recordings
+contract: venv ## test the operator simulator against recordings of the real one
 	@$(RUN) contract
-integration: venv ## modules on the embedded cluster
+integration: venv ## test the modules on the embedded cluster
 	@$(RUN) integration
-molecule: venv ## role and playbooks on the embedded cluster
+molecule: venv ## test the roles on the embedded cluster
 	@$(RUN) molecule
-binary: venv ## the embedded cluster's program (built once, minutes)
+binary: venv ## build the embedded cluster's binary (once; takes minutes)
 	@$(RUN) binary
 
-bench-limits: venv ## figures of image_limits over 1,000 namespaces
+bench-limits: venv ## measure image_limits with 1,000 namespaces
 	@.venv/bin/python -m tests.bench.limits
 
-cluster-up: venv ## an embedded cluster to play with (NAME=dev), prints its kubeconfig
+cluster-up: venv ## start an embedded cluster to play with (NAME=dev); prints its kubeconfig
 	@$(CLUSTER) up --name $(NAME)
-cluster-down: venv ## stops it
+cluster-down: venv ## stop it
 	@$(CLUSTER) down --name $(NAME)
-cluster-status: venv ## what it is doing
+cluster-status: venv ## show its addresses, processes and memory
 	@$(CLUSTER) status --name $(NAME)
 
-venv: ## the Python environment .venv, exactly as locked
+venv: ## create the Python environment .venv, exactly as locked
 	@requirements/venv.sh
-lock: venv ## newest allowed versions into requirements/dev.txt
+lock: venv ## lock the newest allowed versions in requirements/*.txt
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" requirements/lock.sh
 
-roles: venv ## roles' specs, defaults and README tables from the modules' documentation
+roles: venv ## generate the roles' specs, defaults and README tables from the modules' documentation
 	@.venv/bin/python -m tests.house.role_files
 
-format: venv ## formats Python sources
+format: venv ## format the Python sources
 	@.venv/bin/ruff check --fix --quiet . ; .venv/bin/ruff format .
-bench: venv ## how fast it is, in ratios measured in one run (minutes; a calm machine is worth it)
+bench: venv ## measure how fast it is, as ratios within one run (takes minutes; best on an idle machine)
 	@PYTHONPATH=$(CURDIR):$(CURDIR)/tests/collections .venv/bin/python -m tests.bench
-docs: venv ## module and role reference into .cache/docs
+docs: venv ## build the module and role reference in .cache/docs
 	@requirements/docs.sh
-clean: ## removes what was made here (the built cluster program stays in the user's cache)
+clean: ## remove what was generated here (the cluster's binary stays in the user's cache)
 	@rm -rf .cache .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .ansible alauda-image_registry-*.tar.gz
 	@echo "==> clean"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Builds the reference of modules and roles as HTML into .cache/docs/build/html.
+# Builds the reference of modules and roles as HTML in .cache/docs/build/html.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/.venv/bin:$PATH" ANSIBLE_COLLECTIONS_PATH="$PWD/tests/collections"

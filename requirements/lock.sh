@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Writes requirements/*.txt from the .in files: every platform, every Python >= 3.11, hashes, no place of origin.
+# Writes requirements/*.txt from the .in files: every platform, every Python >= 3.11, with hashes, without their source.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 for name in dev oldest; do
@@ -8,7 +8,7 @@ for name in dev oldest; do
         --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
         "requirements/$name.in" -o "requirements/$name.txt"
     if grep -nE '://|(^| )/|file:' "requirements/$name.txt"; then
-        echo "make lock: requirements/$name.txt names a place of origin (above); it must not." >&2
+        echo "make lock: requirements/$name.txt names where packages come from (see above), which it must not." >&2
         exit 1
     fi
     echo "==> requirements/$name.txt written" >&2

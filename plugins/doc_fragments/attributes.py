@@ -6,7 +6,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """What every module of the collection promises."""
+    """Attributes of every module in the collection."""
 
     DOCUMENTATION = r"""
 options: {}
@@ -15,22 +15,22 @@ attributes:
     description: Can run in check mode and return what would change.
     support: full
     details:
-      - A dry run on the API server, so that what admission would refuse is refused in check mode too. Nothing is
+      - Sends a dry run to the API server, so that what admission would refuse is also refused in check mode. Nothing is
         verified.
   diff_mode:
     description: Returns what has changed or would change when run with C(--diff).
     support: full
     details:
-      - Shows the fields the task owns, nothing else. Secrets appear as short fingerprints.
+      - Shows only the fields that the task owns. Secrets appear as short fingerprints.
   idempotent:
     description: A second run with the same values changes nothing.
     support: full
     details:
-      - Compared as Kubernetes compares (quantities and durations by value), also after the operator has rewritten
-        the spec.
+      - Values are compared as Kubernetes compares them (quantities and durations by value), even after the operator has
+        rewritten the spec.
   action_group:
-    description: Use C(group/alauda.image_registry.registry) in C(module_defaults) to set options for all modules of
-      the collection.
+    description: Use C(group/alauda.image_registry.registry) in C(module_defaults) to set options for all modules of the
+      collection.
     support: full
     membership:
       - alauda.image_registry.registry

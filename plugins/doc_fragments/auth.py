@@ -13,9 +13,8 @@ options:
   kubeconfig:
     description:
       - Path of a kubeconfig on the host that runs the task, or its content as a dictionary.
-      - Also E(K8S_AUTH_KUBECONFIG). Without it, and without O(host) with credentials, the service account of the Pod
-        the task runs in
-        is used, else the default kubeconfig.
+      - Also E(K8S_AUTH_KUBECONFIG). If it is not set, and O(host) with credentials is not set either, the service
+        account of the Pod that the task runs in is used, or outside a Pod the default kubeconfig.
     type: raw
   context:
     description: Context of the kubeconfig. Also E(K8S_AUTH_CONTEXT).
@@ -27,18 +26,18 @@ options:
     description: Bearer token. Also E(K8S_AUTH_API_KEY).
     type: str
   username:
-    description: User name for basic authentication, where something before the API server accepts it. Also
+    description: User name for basic authentication, if something in front of the API server accepts it. Also
       E(K8S_AUTH_USERNAME).
     type: str
   password:
     description: Password for basic authentication. Also E(K8S_AUTH_PASSWORD).
     type: str
   validate_certs:
-    description: Whether the API server's certificate is verified. Also E(K8S_AUTH_VERIFY_SSL).
+    description: Whether to verify the API server's certificate. Also E(K8S_AUTH_VERIFY_SSL).
     type: bool
     aliases: [verify_ssl]
   ca_cert:
-    description: Path of the CA certificates that the API server's is verified with. Also E(K8S_AUTH_SSL_CA_CERT).
+    description: Path of the CA certificates used to verify the API server's certificate. Also E(K8S_AUTH_SSL_CA_CERT).
     type: path
     aliases: [ssl_ca_cert]
   client_cert:
@@ -53,7 +52,7 @@ options:
     description: URL of an HTTP proxy. Also E(K8S_AUTH_PROXY).
     type: str
   no_proxy:
-    description: Comma separated hosts that are reached without the proxy. Also E(K8S_AUTH_NO_PROXY).
+    description: Comma-separated hosts that are reached without the proxy. Also E(K8S_AUTH_NO_PROXY).
     type: str
   proxy_headers:
     description: Headers for the proxy.
@@ -69,14 +68,13 @@ options:
         description: User agent for the proxy. Also E(K8S_AUTH_PROXY_HEADERS_USER_AGENT).
         type: str
   persist_config:
-    description: Whether tokens that had to be renewed are written back to the kubeconfig. Also
-      E(K8S_AUTH_PERSIST_CONFIG).
+    description: Whether to write renewed tokens back to the kubeconfig. Also E(K8S_AUTH_PERSIST_CONFIG).
     type: bool
   impersonate_user:
     description: User to act as. Also E(K8S_AUTH_IMPERSONATE_USER).
     type: str
   impersonate_groups:
-    description: Groups to act as, with O(impersonate_user). Also E(K8S_AUTH_IMPERSONATE_GROUPS), comma separated.
+    description: Groups to act as, with O(impersonate_user). Also E(K8S_AUTH_IMPERSONATE_GROUPS), comma-separated.
     type: list
     elements: str
 requirements:

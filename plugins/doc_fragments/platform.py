@@ -12,8 +12,8 @@ class ModuleDocFragment:
 options:
   platform:
     description:
-      - Names of the product (API group, namespace) on the cluster.
-      - V(openshift) is for the upstream operator that Registry v2 descends from.
+      - Which product runs on the cluster; it decides the API group and the namespace.
+      - V(openshift) is for the upstream operator that Registry v2 is derived from.
     type: str
     choices: [alauda, openshift]
     default: alauda

@@ -12,12 +12,12 @@ class ModuleDocFragment:
 options:
   wait:
     description:
-      - Wait until the effect is there and fail when it will not come.
-      - With V(false) the values are stored, nothing is verified, and the result says so.
+      - Wait until the change has taken effect, and fail if it does not.
+      - With V(false), the values are stored but nothing is verified; the verdict in the result is V(not verified).
     type: bool
     default: true
   wait_timeout:
-    description: Seconds to wait for the effect at most. What is known to fail is reported much sooner.
+    description: Maximum number of seconds to wait for the effect. Known failures are reported much sooner.
     type: int
     default: 300
 """

@@ -7,33 +7,31 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: image_limits
-short_description: Limit images of namespaces with ResourceQuota and LimitRange
+short_description: Limit the images of namespaces with ResourceQuota and LimitRange
 version_added: 0.1.0
 description:
   - Sets the limits of Registry v2 on images, image streams and image tags for one namespace, a list of them, or all
-    that a label
-    selector finds.
-  - Reads with a few paged lists however many namespaces there are, and writes concurrently. One failing namespace
-    does not stop the
-    others and fails the task at the end.
-  - Reads the values back, and warns of quota keys that no controller of the cluster counts.
+    that match a label selector.
+  - Reads with a few paged lists, however many namespaces there are, and writes concurrently. A failure in one namespace
+    does not stop the others, but the task fails at the end.
+  - Reads the values back, and warns about quota keys that no controller in the cluster counts.
 options:
   state:
     description:
-      - V(absent) removes the two objects where this collection made them. An object made by hand stays, unless
-        O(adopt=true).
+      - V(absent) removes the ResourceQuota and the LimitRange if this collection created them. An object created by
+        other means is kept, unless O(adopt=true).
     type: str
     choices: [present, absent]
     default: present
   namespaces:
-    description: Namespaces to set limits in. All must exist; those that do not are named before anything is written.
+    description: Namespaces to set limits in. All must exist; if any do not, the task names them and writes nothing.
     type: list
     elements: str
   namespace_selector:
     description: Label selector for namespaces, instead of O(namespaces).
     type: str
   quota:
-    description: Quota of each namespace. What is not given is left as it is.
+    description: Quota of each namespace. Keys that are not set are left as they are.
     type: dict
     suboptions:
       imagestreams:
@@ -46,11 +44,11 @@ options:
         description: Number of image tags.
         type: str
   image:
-    description: Limits of each single image.
+    description: Limits of each image.
     type: dict
     suboptions:
       storage:
-        description: Largest size as a quantity, for example V(1Gi). The registry checks it for each layer.
+        description: Maximum size as a quantity, for example V(1Gi). The registry checks it for each layer.
         type: str
   image_stream:
     description: Limits of each image stream.
@@ -67,16 +65,15 @@ options:
     type: str
     default: image-registry-quota
   limits_name:
-    description: Name of the LimitRange. Entries of other types in it are kept.
+    description: Name of the LimitRange. Its entries of other types are kept.
     type: str
     default: image-registry-limits
   adopt:
-    description: With O(state=absent), also remove objects of these names that were not made by this collection.
+    description: With O(state=absent), also remove objects with these names that this collection did not create.
     type: bool
     default: false
   allow_below_usage:
-    description: Set a quota below what is in use already. Nothing is removed by that, but nothing new can be pushed
-      either.
+    description: Allow a quota below what is already in use. Nothing is removed, but nothing new can be pushed.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -85,9 +82,9 @@ extends_documentation_fragment:
   - alauda.image_registry.platform
   - alauda.image_registry.attributes
 notes:
-  - "Required permissions: C(get), C(create), C(patch), C(delete) on ResourceQuotas and LimitRanges; for more than
-    two namespaces or a
-    selector also C(list) on them and on Namespaces in the whole cluster, otherwise C(get) on the Namespaces."
+  - "Required permissions: C(get), C(list), C(watch), C(create), C(patch), C(delete) on ResourceQuotas and LimitRanges,
+    in the whole cluster for more than two namespaces or a selector; C(get) on the Namespaces, or C(list) on all of them
+    for more than two or a selector."
 seealso:
   - module: alauda.image_registry.registry_storage
 author:
@@ -95,7 +92,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The same limits for two teams
+- name: Set the same limits for two teams
   alauda.image_registry.image_limits:
     namespaces: [team-a, team-b]
     quota:
@@ -108,13 +105,13 @@ EXAMPLES = r"""
       images: 100
       image_tags: 100
 
-- name: Limits for every namespace of a tier
+- name: Limit the image size in every namespace of two tiers
   alauda.image_registry.image_limits:
     namespace_selector: "tier in (dev, test)"
     image:
       storage: 512Mi
 
-- name: No limits any more
+- name: Remove the limits
   alauda.image_registry.image_limits:
     state: absent
     namespaces: [team-a]
@@ -122,35 +119,34 @@ EXAMPLES = r"""
 
 RETURN = r"""
 namespaces:
-  description: For each namespace what became of it, as C(status) (V(created), V(updated), V(unchanged), V(deleted),
-    V(absent),
-    V(kept) or V(failed)) and the C(reason) of a failure.
-  returned: success
+  description: What was done in each namespace, as C(status) (V(created), V(updated), V(unchanged), V(deleted),
+    V(absent), V(kept) or V(failed)), and the C(reason) of a failure.
+  returned: on success, and when a write or the verification failed
   type: dict
 verification:
-  description: What was proven, and how.
-  returned: success
+  description: What was verified, and how.
+  returned: on success, and when a write or the verification failed
   type: dict
   contains:
     verdict:
       description: V(done), V(failed) or V(not verified).
       type: str
     summary:
-      description: One line on what is true now.
+      description: One line about the current state.
       type: str
     seconds:
       description: How long the verification took.
       type: float
     not_counted:
-      description: Quota keys that no controller of the cluster counts, so that they limit nothing.
+      description: Quota keys that no controller in the cluster counts, so that they limit nothing.
       type: list
       elements: str
     behind:
-      description: Namespaces that do not hold the limits, and why.
+      description: Namespaces that do not have the limits, and why.
       type: list
       elements: dict
     timeline:
-      description: Each change of state that was seen, with seconds since the start of the wait.
+      description: Each observed change of state, with the seconds since the start of the wait.
       type: list
       elements: dict
 """

@@ -7,22 +7,19 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: image_pruner
-short_description: Configure scheduled image pruning of Registry v2, and see it in the CronJob
+short_description: Configure scheduled image pruning of Registry v2, and verify it in the CronJob
 version_added: 0.1.0
 description:
-  - Creates or patches C(ImagePruner/cluster) and reports success only when the CronJob carries this schedule,
-    suspend flag and
-    retention.
-  - The schedule is checked by the API server itself before anything is written, because the operator accepts a bad
-    one and goes on
-    with the old CronJob.
-  - Pruning removes image metadata for good. Starting it needs both retention values named in the task.
+  - Creates or patches C(ImagePruner/cluster), and reports success only when the CronJob has the requested schedule,
+    suspend flag and retention.
+  - The API server itself checks the schedule before anything is written, because the operator accepts an invalid one
+    and keeps the old CronJob.
+  - Pruning removes image metadata for good. To start it, the task must set both retention values.
 options:
   state:
     description:
-      - V(absent) is refused with the reason. The operator makes C(ImagePruner/cluster) again at once, with defaults
-        and not suspended.
-        Use O(suspend=true) to stop pruning.
+      - V(absent) is refused, because the operator would recreate C(ImagePruner/cluster) at once, with defaults and not
+        suspended. Use O(suspend=true) to stop pruning.
     type: str
     choices: [present, absent]
     default: present
@@ -32,17 +29,17 @@ options:
   suspend:
     description:
       - Whether the schedule is suspended.
-      - Going from suspended to V(false) needs O(keep_tag_revisions) and O(keep_younger_than).
+      - To go from suspended to V(false), O(keep_tag_revisions) and O(keep_younger_than) are required.
     type: bool
   keep_tag_revisions:
-    description: Number of revisions of each tag that are kept.
+    description: Number of revisions to keep of each tag.
     type: int
   keep_younger_than:
-    description: Images younger than this are kept, as a duration with units such as V(60m), V(72h) or V(1h30m).
-      Compared by value.
+    description: Keep images younger than this, a duration with units such as V(60m), V(72h) or V(1h30m). Compared by
+      value.
     type: str
   resources:
-    description: CPU and memory of the pruning job. Replaces the present value as a whole. Quantities are compared by
+    description: CPU and memory of the pruning job. Replaces the current value as a whole. Quantities are compared by
       value.
     type: dict
     suboptions:
@@ -53,27 +50,28 @@ options:
         description: Limits by resource name.
         type: dict
   successful_jobs_history_limit:
-    description: Number of successful jobs that are kept.
+    description: Number of successful jobs to keep.
     type: int
   failed_jobs_history_limit:
-    description: Number of failed jobs that are kept.
+    description: Number of failed jobs to keep.
     type: int
   ignore_invalid_image_references:
-    description: Whether references that cannot be parsed are skipped instead of ending the job.
+    description: Whether to skip references that cannot be parsed, instead of ending the job.
     type: bool
   log_level:
     description: How much the job logs.
     type: str
     choices: [Normal, Debug, Trace, TraceAll]
   node_selector:
-    description: Labels of nodes the job may run on. Replaces the present value; an empty dictionary removes it.
+    description: Labels of the nodes that the job may run on. Replaces the current value; an empty dictionary removes
+      it.
     type: dict
   tolerations:
-    description: Taints the job tolerates. Replaces the present value; an empty list removes it.
+    description: Taints that the job tolerates. Replaces the current value; an empty list removes it.
     type: list
     elements: dict
   affinity:
-    description: Affinity of the job's Pods, as in Kubernetes. Replaces the present value.
+    description: Affinity of the job's Pods, as in Kubernetes. Replaces the current value.
     type: dict
 extends_documentation_fragment:
   - alauda.image_registry.auth
@@ -82,10 +80,9 @@ extends_documentation_fragment:
   - alauda.image_registry.attributes
 notes:
   - "Required permissions: C(get), C(list), C(watch), C(create), C(patch) on
-    C(imagepruners.imageregistry.operator.alauda.io); in the
-    registry's namespace C(get), C(list), C(watch) on CronJobs, C(create) on CronJobs (only ever as a dry run, to
-    check a schedule),
-    C(list) on Jobs and Pods and C(get) on C(pods/log) to explain a failed job."
+    C(imagepruners.imageregistry.operator.alauda.io); in the registry's namespace C(get), C(list), C(watch) on CronJobs,
+    C(create) on CronJobs (only ever as a dry run, to check a schedule), C(list) on Jobs and Pods and C(get) on
+    C(pods/log) to explain a failed job."
 seealso:
   - module: alauda.image_registry.registry_storage
 author:
@@ -93,7 +90,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Prune every night, keep three revisions and everything of the last hour
+- name: Prune every night, keep three revisions of each tag and everything from the last hour
   alauda.image_registry.image_pruner:
     schedule: "0 0 * * *"
     suspend: false
@@ -110,35 +107,35 @@ EXAMPLES = r"""
 
 RETURN = r"""
 patch:
-  description: The merge patch that was (or in check mode would be) sent to C(ImagePruner/cluster); empty when
-    nothing differs.
-  returned: success
+  description: The merge patch that was (in check mode, would be) sent to C(ImagePruner/cluster); empty if nothing
+    differs.
+  returned: on success, and when a write or the verification failed
   type: dict
 written:
-  description: The objects that were written, in order. In check mode those that would be.
-  returned: success
+  description: The objects that were written, in order; in check mode, those that would be.
+  returned: on success, and when a write or the verification failed
   type: list
   elements: dict
 pruner:
   description: C(ImagePruner/cluster) as last seen.
-  returned: success
+  returned: on success, and when a write or the verification failed
   type: dict
 verification:
-  description: What was proven, and how.
-  returned: success
+  description: What was verified, and how.
+  returned: on success, and when a write or the verification failed
   type: dict
   contains:
     verdict:
       description: V(done), V(failed) or V(not verified).
       type: str
     summary:
-      description: One line on what is true now, or what is missing.
+      description: One line about the current state, or what is missing.
       type: str
     seconds:
       description: How long the verification took.
       type: float
     reason:
-      description: Reason code of a failure, from the operator or from Kubernetes.
+      description: Reason code of a failure, such as one from the operator or Kubernetes.
       type: str
     quoted:
       description: What the cluster said, word for word.
@@ -150,7 +147,7 @@ verification:
       description: Conditions of C(ImagePruner/cluster) by type.
       type: dict
     timeline:
-      description: Each change of state that was seen, with seconds since the start of the wait.
+      description: Each observed change of state, with the seconds since the start of the wait.
       type: list
       elements: dict
 """

@@ -7,38 +7,36 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: registry_pullsecret
-short_description: Configure the managed pull secrets of Registry v2, and check them namespace by namespace
+short_description: Configure the managed pull secrets of Registry v2, and check them in namespaces on request
 version_added: 0.1.0
 description:
-  - Sets C(spec.imagePullSecret) of C(Config/cluster), from which the operator gives service accounts their pull
-    secrets for the
-    registry of the platform.
-  - Lists can be replaced as a whole (and the result names what was dropped), or edited safely next to other writers.
-  - On request, waits until every named namespace really has what the controller brings about asynchronously.
+  - Sets C(spec.imagePullSecret) of C(Config/cluster), which tells the operator how to give service accounts their pull
+    secrets for the platform's registry.
+  - Lists can be replaced as a whole (the result names what was dropped), or edited safely alongside other writers.
+  - On request, waits until every named namespace really has what the controller creates asynchronously.
 options:
   management_state:
-    description: Whether the operator creates, injects, refreshes and removes pull secrets. Left as it is when not
-      given.
+    description: Whether the operator creates, injects, refreshes and removes pull secrets. Left as it is if not set.
     type: str
     choices: [Managed, Unmanaged, Removed]
   additional_registry_hosts:
     description:
-      - More names of the registry that pull secrets are made for, each as HOST or HOST:PORT.
-      - Order and duplicates do not matter. Left as they are when not given; an empty list removes all.
+      - Additional names of the registry that pull secrets are created for, each as HOST or HOST:PORT.
+      - Order and duplicates do not matter. Left as they are if not set; an empty list removes all.
     type: list
     elements: str
   ignored_namespaces:
-    description: Namespaces that get no pull secrets. Left as they are when not given; an empty list removes all.
+    description: Namespaces that get no pull secrets. Left as they are if not set; an empty list removes all.
     type: list
     elements: str
   ignore_system_namespaces:
-    description: Whether the namespaces of the platform itself get no pull secrets. Left as it is when not given.
+    description: Whether the platform's own namespaces get no pull secrets. Left as it is if not set.
     type: bool
   list_mode:
     description:
       - What to do with the lists.
-      - V(replace) makes them exactly as given and returns what was dropped in RV(dropped).
-      - V(merge) adds what is missing, V(remove) takes away what is there. Both are safe against concurrent writers.
+      - V(replace) sets them exactly as given, and returns what was dropped in RV(dropped).
+      - V(merge) adds the given entries, V(remove) removes them. Both are safe with concurrent writers.
     type: str
     choices: [replace, merge, remove]
     default: replace
@@ -47,10 +45,10 @@ options:
     type: list
     elements: str
   verify_namespace_selector:
-    description: Label selector of namespaces in which the effect is checked, in addition to O(verify_namespaces).
+    description: Label selector for namespaces in which the effect is checked, in addition to O(verify_namespaces).
     type: str
   verify_service_accounts:
-    description: Service accounts of a checked namespace that must list a managed pull secret.
+    description: Service accounts that must list a managed pull secret in each checked namespace.
     type: list
     elements: str
     default: [default]
@@ -60,9 +58,8 @@ extends_documentation_fragment:
   - alauda.image_registry.platform
   - alauda.image_registry.attributes
 notes:
-  - "Required permissions: C(get), C(list), C(watch), C(patch) on C(configs.imageregistry.operator.alauda.io); to
-    check namespaces
-    also C(list) and C(watch) on Namespaces, RoleBindings, ServiceAccounts and the metadata of Secrets."
+  - "Required permissions: C(get), C(list), C(watch), C(patch) on C(configs.imageregistry.operator.alauda.io); to check
+    namespaces also C(list) and C(watch) on Namespaces, RoleBindings, ServiceAccounts and the metadata of Secrets."
 seealso:
   - module: alauda.image_registry.registry_storage
 author:
@@ -70,7 +67,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Exactly these hosts and namespaces, as on the vendor's page
+- name: Set exactly these hosts and namespaces, as on the vendor's page
   alauda.image_registry.registry_pullsecret:
     management_state: Managed
     additional_registry_hosts:
@@ -80,13 +77,13 @@ EXAMPLES = r"""
       - legacy-ci
     ignore_system_namespaces: true
 
-- name: One more host, whatever else is there
+- name: Add one host and keep the others
   alauda.image_registry.registry_pullsecret:
     additional_registry_hosts:
       - mirror.example.com
     list_mode: merge
 
-- name: A namespace is not ignored any more, and has its pull secret
+- name: Stop ignoring a namespace, and wait until it has its pull secret
   alauda.image_registry.registry_pullsecret:
     ignored_namespaces:
       - legacy-ci
@@ -97,34 +94,33 @@ EXAMPLES = r"""
 
 RETURN = r"""
 patch:
-  description: The merge patch that was (or in check mode would be) sent to C(Config/cluster); empty when nothing
-    differs.
-  returned: success
+  description: The merge patch that was (in check mode, would be) sent to C(Config/cluster); empty if nothing differs.
+  returned: on success, and when a write or the verification failed
   type: dict
 written:
-  description: The objects that were written, in order. In check mode those that would be.
-  returned: success
+  description: The objects that were written, in order; in check mode, those that would be.
+  returned: on success, and when a write or the verification failed
   type: list
   elements: dict
 dropped:
-  description: Entries of the lists that were there and are not in the new ones.
-  returned: success
+  description: Entries that were in the old lists and are not in the new ones.
+  returned: on success, and when a write or the verification failed
   type: list
   elements: str
 config:
   description: C(Config/cluster) as last seen, without C(spec.httpSecret).
-  returned: success
+  returned: on success, and when a write or the verification failed
   type: dict
 verification:
-  description: What was proven, and how.
-  returned: success
+  description: What was verified, and how.
+  returned: on success, and when a write or the verification failed
   type: dict
   contains:
     verdict:
       description: V(done), V(failed) or V(not verified).
       type: str
     summary:
-      description: One line on what is true now, or what is missing.
+      description: One line about the current state, or what is missing.
       type: str
     seconds:
       description: How long the verification took.
@@ -135,7 +131,7 @@ verification:
       type: list
       elements: dict
     timeline:
-      description: Each change of state that was seen, with seconds since the start of the wait.
+      description: Each observed change of state, with the seconds since the start of the wait.
       type: list
       elements: dict
 """

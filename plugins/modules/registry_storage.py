@@ -7,23 +7,21 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: registry_storage
-short_description: Configure where Registry v2 keeps its images, and prove that it works
+short_description: Configure where Registry v2 keeps its images, and verify that it works
 version_added: 0.1.0
 description:
   - Sets the storage backend of the image registry of Alauda Container Platform in C(Config/cluster) with one merge
-    patch that
-    holds only what differs, and nulls every other backend in the same patch.
-  - Refuses what is known to fail before anything is written, and names every finding at once.
-  - Waits for the effect and reports success only when the operator accepted the backend, the rollout of exactly this
-    configuration
-    is complete, old Pods are gone and the registry reaches its storage. A refused change is reported with the
-    operator's own reason.
-  - A task that has nothing to change still verifies. A registry whose storage broke later makes it fail.
+    patch that contains only what differs, and removes every other backend in the same patch.
+  - Refuses what is known to fail before anything is written, and reports all findings at once.
+  - Waits for the effect, and reports success only when the operator has accepted the backend, the rollout of exactly
+    this configuration is complete, old Pods are gone and the registry reaches its storage. A change that the operator
+    refuses is reported with the operator's own reason.
+  - A task that has nothing to change still verifies. It fails if the registry's storage has broken in the meantime.
 options:
   backend:
     description:
       - Where images are kept.
-      - V(emptydir) loses all images when the Pod is recreated and is for development only.
+      - V(emptydir) loses all images when the Pod is recreated, and is meant for development only.
     type: str
     required: true
     choices: [emptydir, pvc, s3, swift, gcs, ibmcos, azure]
@@ -37,28 +35,28 @@ options:
         default: image-registry
       create:
         description:
-          - Create the claim when it does not exist.
-          - An existing claim is never modified (but see O(pvc.expand)) and never deleted; differences are reported
-            as warnings.
+          - Create the claim if it does not exist.
+          - An existing claim is never modified (except by O(pvc.expand)) and never deleted; differences are reported as
+            warnings.
         type: bool
         default: false
       size:
-        description: Requested size as a Kubernetes quantity, for example V(100Gi). Needed to create a claim.
-          Compared by value.
+        description: Requested size as a Kubernetes quantity, for example V(100Gi). Required to create a claim. Compared
+          by value.
         type: str
       storage_class:
-        description: StorageClass of a new claim. Without it the cluster's default is used; it is refused when there
-          is none.
+        description: StorageClass of a new claim. If not set, the cluster's default is used; the task is refused if
+          there is none.
         type: str
       access_modes:
         description:
-          - Access modes of a new claim, V(ReadWriteOnce) when not given.
-          - A claim without V(ReadWriteMany) allows one replica only and implies O(rollout_strategy=Recreate).
+          - Access modes of a new claim, V(ReadWriteOnce) if not set.
+          - A claim without V(ReadWriteMany) allows only one replica and implies O(rollout_strategy=Recreate).
         type: list
         elements: str
         choices: [ReadWriteOnce, ReadWriteMany]
       expand:
-        description: Grow an existing claim to O(pvc.size) where its StorageClass allows expansion.
+        description: Grow an existing claim to O(pvc.size) if its StorageClass allows expansion.
         type: bool
         default: false
   s3:
@@ -68,40 +66,41 @@ options:
       bucket:
         description:
           - Name of an existing bucket.
-          - The operator tries to create a bucket that it cannot see, so that a misspelt name may produce an empty
-            new one.
+          - The operator tries to create a bucket that it cannot find, so a misspelt name may produce a new, empty one.
         type: str
         required: true
       region:
-        description: Region of the bucket. Needed unless the Config already has one; S3-compatible services often
-          want V(us-east-1).
+        description: Region of the bucket. Required unless C(Config/cluster) already has one; S3-compatible services
+          often expect V(us-east-1).
         type: str
       region_endpoint:
         description:
-          - URL of an S3-compatible service with its scheme and without the bucket, for example V(https://s3.example.com).
-          - Left as it is when not given. An empty text removes it, which means AWS itself.
+          - URL of an S3-compatible service with its scheme and without the bucket, for example
+            V(https://s3.example.com).
+          - Left as it is if not set. An empty string removes it, which means AWS itself.
         type: str
       trusted_ca:
         description:
-          - CA of the endpoint. When set, the operator trusts only this bundle.
-          - Left as it is when not given, also when the endpoint changes.
+          - CA of the endpoint. If set, the operator trusts only this bundle.
+          - Left as it is if not set, even if the endpoint changes.
         type: dict
         suboptions:
           name:
-            description: ConfigMap with the key C(ca-bundle.crt) in the registry's namespace. An empty text removes it.
+            description: ConfigMap with the key C(ca-bundle.crt) in the registry's namespace (with
+              O(platform=openshift), in C(openshift-config)). An empty string removes the setting.
             type: str
             required: true
           pem:
-            description: Certificates in PEM form. When given, the ConfigMap is created or its key updated.
+            description: Certificates in PEM format. If set, the ConfigMap is created or its key is updated.
             type: str
       virtual_hosted_style:
-        description: Address the bucket as part of the host name instead of the path.
+        description: Whether to address the bucket as part of the host name instead of the path.
         type: bool
       encrypt:
-        description: Ask the service to encrypt objects.
+        description: Whether to have the service encrypt objects.
         type: bool
       key_id:
-        description: Key for server side encryption.
+        description: Key for server-side encryption.
         type: str
       chunk_size_mib:
         description: Size of upload parts in MiB, from 5 to 5120.
@@ -109,9 +108,8 @@ options:
       access_key:
         description:
           - Access key ID. Written with O(s3.secret_key) to the Secret C(image-registry-private-configuration-user),
-            other keys of
-            which are kept.
-          - Without credentials in the task the existing Secret is used and checked.
+            whose other keys are kept.
+          - If the task sets no credentials, the existing Secret is used and checked.
         type: str
       secret_key:
         description: Secret access key.
@@ -119,9 +117,8 @@ options:
       credentials_secret:
         description:
           - An existing Secret in the registry's namespace with the keys C(REGISTRY_STORAGE_S3_ACCESSKEY) and
-            C(REGISTRY_STORAGE_S3_SECRETKEY), or C(AWS_ACCESS_KEY_ID) and C(AWS_SECRET_ACCESS_KEY). The operator
-            reads one fixed
-            Secret only, so the values are copied into C(image-registry-private-configuration-user).
+            C(REGISTRY_STORAGE_S3_SECRETKEY), or C(AWS_ACCESS_KEY_ID) and C(AWS_SECRET_ACCESS_KEY). The operator reads
+            only one fixed Secret, so the values are copied into C(image-registry-private-configuration-user).
         type: str
   swift:
     description: The container, for O(backend=swift).
@@ -153,7 +150,7 @@ options:
         description: Region of the container.
         type: str
       username:
-        description: User name, with O(swift.password). All credentials go to the Secret
+        description: User name, with O(swift.password). All credentials are written to the Secret
           C(image-registry-private-configuration-user).
         type: str
       password:
@@ -183,10 +180,10 @@ options:
         description: Region of the bucket.
         type: str
       project_id:
-        description: Project the bucket belongs to.
+        description: Project that the bucket belongs to.
         type: str
       key_id:
-        description: Key for encryption.
+        description: Encryption key.
         type: str
       keyfile:
         description: Content of the service account's key file (JSON). Written to the Secret
@@ -256,18 +253,16 @@ options:
         type: str
   management_state:
     description:
-      - Whether the operator manages the registry. There is no default on the platform, and without V(Managed)
-        nothing runs.
-      - With V(Unmanaged) the values are stored and nothing applies or verifies them.
+      - Whether the operator manages the registry. The platform has no default, and without V(Managed) nothing runs.
+      - With V(Unmanaged), the values are stored, but nothing applies or verifies them.
     type: str
     choices: [Managed, Unmanaged]
     default: Managed
   storage_management_state:
     description:
       - Who owns the storage. Always sent, because the operator otherwise keeps the value of an earlier backend.
-      - With V(Managed) the operator changes settings of the bucket, and deletes the claim or empties the bucket when
-        the registry is
-        removed.
+      - With V(Managed), the operator changes settings of the bucket, and deletes the claim or empties the bucket when
+        the registry is removed.
     type: str
     choices: [Managed, Unmanaged]
     default: Unmanaged
@@ -275,7 +270,7 @@ options:
     description: Number of registry Pods, at least 1. More than one needs storage that several Pods can write to.
     type: int
   resources:
-    description: CPU and memory of the container C(registry). Replaces the present value as a whole. Quantities are
+    description: CPU and memory of the container C(registry). Replaces the current value as a whole. Quantities are
       compared by value.
     type: dict
     suboptions:
@@ -283,31 +278,32 @@ options:
         description: Requested amounts by resource name, for example C(cpu) and C(memory).
         type: dict
       limits:
-        description: Limits.
+        description: Limits by resource name.
         type: dict
   rollout_strategy:
-    description: How Pods are replaced. V(Recreate) is implied for a ReadWriteOnce claim, V(RollingUpdate) is refused
-      with one.
+    description: How Pods are replaced. A ReadWriteOnce claim implies V(Recreate), and V(RollingUpdate) is refused with
+      one.
     type: str
     choices: [RollingUpdate, Recreate]
   disable_redirect:
-    description: Serve all content through the registry, for clients that cannot reach the object storage.
+    description: Whether to serve all content through the registry, for clients that cannot reach the object storage.
     type: bool
   on_backend_change:
     description:
-      - What to do when the registry's images are in a claim or bucket that the task would leave. Nothing is ever
-        copied or deleted.
-      - V(fail) refuses and names the place; V(allow) goes on and returns it in RV(left_behind).
+      - What to do when the registry's images are in a claim or bucket that the task would leave. Nothing is ever copied
+        or deleted.
+      - V(fail) refuses the task and names the old place; V(allow) continues and returns the place in RV(left_behind).
     type: str
     choices: [fail, allow]
     default: fail
   probe:
     description:
-      - Whether the registry itself is asked, through the API server's proxy, if it reaches its storage.
-      - V(auto) warns where the account is not allowed to use the proxy, V(require) fails there, V(skip) does not ask.
-      - V(write) asks for more than V(require). A storage that is full, or that may only be read, answers as if nothing
-        were wrong; so a blob of two bytes is pushed and removed again, which shows that images can be pushed. No image
-        is left behind. Where the registry wants a login this fails, since the API server passes none on.
+      - Whether to query the registry itself, through the API server's proxy, to find out if it reaches its storage.
+      - V(auto) only warns if the account is not allowed to use the proxy, V(require) fails in that case, V(skip) does
+        not query the registry.
+      - V(write) goes further than V(require). Storage that is full or read-only answers as if nothing were wrong, so a
+        blob of two bytes is pushed and removed again, which shows that images can be pushed. No image is left behind.
+        This fails if the registry requires a login, because the API server does not pass one on.
     type: str
     choices: [auto, require, write, skip]
     default: auto
@@ -317,12 +313,12 @@ extends_documentation_fragment:
   - alauda.image_registry.platform
   - alauda.image_registry.attributes
 notes:
-  - "Required permissions: C(get), C(patch) on C(configs.imageregistry.operator.alauda.io); in the registry's
-    namespace C(list), C(watch) on Deployments and Pods, C(get) on C(pods/proxy), C(services/proxy), C(pods/log)
-    (for O(probe=write) also C(create), C(update), C(delete) on the first two); C(get), C(list), C(watch), C(create) on
-    PersistentVolumeClaims, C(get), C(create), C(patch) on Secrets and ConfigMaps, as far as the options use them;
-    C(list) on StorageClasses to create a claim; C(list), C(watch) on C(configs.imageregistry.operator.alauda.io) to
-    wait."
+  - "Required permissions: C(get), C(patch) on C(configs.imageregistry.operator.alauda.io); in the registry's namespace
+    C(list), C(watch) on Deployments and Pods, C(get) on C(pods/proxy), C(services/proxy), C(pods/log) (for
+    O(probe=write) also C(create), C(update), C(delete) on the first two), C(list) on Events to explain a timeout;
+    C(get), C(list), C(watch), C(create), C(patch) on PersistentVolumeClaims and C(get), C(create), C(patch) on Secrets
+    and ConfigMaps, as far as the options use them; C(list) on StorageClasses to create or grow a claim; C(list),
+    C(watch) on C(configs.imageregistry.operator.alauda.io) to wait."
 seealso:
   - name: Setting Up and Configuring the Registry
     description: The vendor's page whose storage recipes this module replaces.
@@ -332,7 +328,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Development storage, images are lost with the Pod
+- name: Use development storage; images are lost with the Pod
   alauda.image_registry.registry_storage:
     backend: emptydir
     replicas: 1
@@ -340,7 +336,7 @@ EXAMPLES = r"""
       requests: {cpu: 500m, memory: 500Mi}
       limits: {cpu: 500m, memory: 500Mi}
 
-- name: A claim that several Pods can write to, created when it is not there
+- name: Use a claim that several Pods can write to, and create it if it does not exist
   alauda.image_registry.registry_storage:
     backend: pvc
     pvc:
@@ -351,14 +347,14 @@ EXAMPLES = r"""
       access_modes: [ReadWriteMany]
     replicas: 2
 
-- name: A ReadWriteOnce claim, one replica, Recreate is implied
+- name: Use a ReadWriteOnce claim with one replica, which implies Recreate
   alauda.image_registry.registry_storage:
     backend: pvc
     pvc:
       claim: image-registry
     replicas: 1
 
-- name: S3-compatible storage with a private CA, all content served by the registry
+- name: Use S3-compatible storage with a private CA, and serve all content through the registry
   alauda.image_registry.registry_storage:
     backend: s3
     s3:
@@ -374,7 +370,7 @@ EXAMPLES = r"""
     rollout_strategy: RollingUpdate
     wait_timeout: 300
 
-- name: Move on to another bucket after the data was copied
+- name: Switch to another bucket after copying the data
   alauda.image_registry.registry_storage:
     backend: s3
     s3:
@@ -385,40 +381,39 @@ EXAMPLES = r"""
 
 RETURN = r"""
 patch:
-  description: The merge patch that was (or in check mode would be) sent to C(Config/cluster); empty when nothing
-    differs.
-  returned: success
+  description: The merge patch that was (in check mode, would be) sent to C(Config/cluster); empty if nothing differs.
+  returned: on success, and when a write or the verification failed
   type: dict
 written:
-  description: The objects that were written, in order. In check mode those that would be.
-  returned: success
+  description: The objects that were written, in order; in check mode, those that would be.
+  returned: on success, and when a write or the verification failed
   type: list
   elements: dict
 left_behind:
   description: Places with images that the registry no longer uses. Nothing there was touched.
-  returned: success
+  returned: on success, and when a write or the verification failed
   type: list
   elements: str
 config:
   description: C(Config/cluster) as last seen, without C(spec.httpSecret).
-  returned: success
+  returned: on success, and when a write or the verification failed
   type: dict
 verification:
-  description: What was proven, and how.
-  returned: success
+  description: What was verified, and how.
+  returned: on success, and when a write or the verification failed
   type: dict
   contains:
     verdict:
       description: V(done), V(failed) or V(not verified).
       type: str
     summary:
-      description: One line on what is true now, or what is missing.
+      description: One line about the current state, or what is missing.
       type: str
     seconds:
       description: How long the verification took.
       type: float
     reason:
-      description: Reason code of a failure, from the operator or from Kubernetes.
+      description: Reason code of a failure, such as one from the operator or Kubernetes.
       type: str
     quoted:
       description: What the cluster said, word for word.
@@ -430,17 +425,17 @@ verification:
       description: Conditions of C(Config/cluster) by type.
       type: dict
     observed_generation:
-      description: The generation of C(Config/cluster) that the operator has looked at.
+      description: The generation of C(Config/cluster) that the operator has processed.
       type: int
     rollout:
-      description: Generation, replicas, updated and available Pods of the registry's Deployment.
+      description: Generation, replicas, and updated and available Pods of the registry's Deployment.
       type: dict
     probes:
       description: Answers of the registry, one for each Pod (or one for the Service when nothing had changed).
       type: list
       elements: dict
     log:
-      description: Lines of the registry's log that name a storage problem, redacted.
+      description: Lines of the registry's log that report a storage problem, with secrets redacted.
       type: list
       elements: dict
     events:
@@ -448,7 +443,7 @@ verification:
       type: list
       elements: str
     timeline:
-      description: Each change of state that was seen, with seconds since the start of the wait.
+      description: Each observed change of state, with the seconds since the start of the wait.
       type: list
       elements: dict
 """

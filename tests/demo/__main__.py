@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`make demo`: the product at work on a real Kubernetes control plane, and proof that it does what it says.
+"""`make demo`: the collection at work on a real Kubernetes control plane, and proof that it does what it promises.
 
-Starts the embedded cluster, runs the playbook of each recipe (storage with a push and a pull in between), runs each
-again (nothing may change), then everything from one file of variables; sends requests that must be refused with their
-reasons; stops the cluster.
-Exit status: 0 everything was as promised, 1 something was not (it says what), 130 interrupted.
+Starts the embedded cluster; runs the playbook of each recipe (for storage, with a push and a pull in between) and runs
+it again, when nothing may change; configures everything from one file of variables; sends requests that must be refused
+with the reason; stops the cluster.
+Exit status: 0 everything was as promised, 1 something was not (the output says what), 130 interrupted.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NAMESPACE = "image-registry-system"
 CONFIG = "configs.imageregistry.operator.alauda.io/cluster"
 ROOT = Path(__file__).resolve().parents[2]
 RECAP = re.compile(r"^localhost\s*:.*\bchanged=(\d+)\s.*\bfailed=(\d+)", re.MULTILINE)
-# Where in the role's source a failed task stands; of interest to those who work on the role only.
+# The excerpt from the role's source at a failed task; of interest only to those who work on the role.
 EXCERPT = re.compile(r"^(Origin: |\d+ |\s*\^ column \d+)")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 PLAYBOOK_TIMEOUT = 600.0  # seconds
@@ -45,11 +45,11 @@ TEAMS = ["team-a", "team-b"]
 
 
 class NotAsPromised(Exception):
-    """The demonstration saw something else than what it was to show."""
+    """The demonstration did not see what it was meant to show."""
 
 
 class Screen:
-    """What the viewer sees: chapters with the time since the start, lines below them."""
+    """What the viewer sees: chapters with the time since the start, and lines below them."""
 
     def __init__(self) -> None:
         self._begin = time.monotonic()
@@ -72,11 +72,11 @@ class Screen:
         print(f"    {text}", flush=True)
 
     def proven(self, text: str) -> None:
-        """One promise that was seen kept."""
+        """One promise that was kept."""
         print(self._paint("32", f"    ✔ {text}"), flush=True)
 
     def failed(self, text: str) -> None:
-        """The end of a demonstration that went wrong."""
+        """The end of a demonstration that failed."""
         print(self._paint("1;31", f"\n==> [{self.clock()}] NOT AS PROMISED: {text}"), file=sys.stderr, flush=True)
 
 
@@ -128,7 +128,7 @@ class Demo:
         text = COLOUR.sub("", "".join(output))
         recap = RECAP.search(text)
         if recap is None:
-            raise NotAsPromised(f"{name} ended with status {child.returncode} before it ran on localhost")
+            raise NotAsPromised(f"{name} exited with status {child.returncode} before it ran on localhost")
         self._screen.line(f"({time.monotonic() - begin:.1f} s)")
         return child.returncode, int(recap[1]), text
 
@@ -139,7 +139,7 @@ class Demo:
             self._screen.line(f"  {line}")
 
     def configured(self, name: str, variables: Mapping[str, Any], *, image_moves: bool = True) -> None:
-        """Runs a playbook that must change something, moves an image, runs it again: nothing may change.
+        """Runs a playbook that must change something, pushes and pulls an image, runs it again: nothing may change.
 
         image_moves: whether an image is pushed and pulled in between; not every recipe is about storage.
         """
@@ -150,18 +150,18 @@ class Demo:
             self.push_and_pull()
         status, changed, _ = self._playbook(name, variables)
         if status or changed:
-            raise NotAsPromised(f"{name} a second time should change nothing: exit status {status}, changed={changed}")
+            raise NotAsPromised(f"{name} should change nothing the second time: status {status}, changed={changed}")
         self._screen.proven("second run: changed=0")
 
     def verified(self, variables: Mapping[str, Any]) -> None:
-        """The playbook verify agrees, and changes nothing."""
+        """The playbook verify finds no difference, and changes nothing."""
         status, changed, _ = self._playbook("verify", variables)
         if status or changed:
-            raise NotAsPromised(f"verify should have nothing to say: exit status {status}, changed={changed}")
+            raise NotAsPromised(f"verify should find no difference: exit status {status}, changed={changed}")
         self._screen.proven("verified; nothing was written")
 
     def push_and_pull(self) -> None:
-        """An image in and out again, with crane."""
+        """Pushes an image and pulls it again, with crane."""
         address = self._cluster.registry_address
         pushed = image.push(address, text=f"hello at {time.time()}\n")
         image.pull(pushed)
@@ -178,11 +178,11 @@ class Demo:
         if missing:
             raise NotAsPromised(f"{name} failed without naming {', '.join(missing)}")
         if not writes and self._stored() != before:
-            raise NotAsPromised(f"{name} was refused, yet something was written")
-        self._screen.proven("refused, with its reason" + ("" if writes else "; nothing was written"))
+            raise NotAsPromised(f"{name} was refused, but something was written")
+        self._screen.proven("failed, with the reason" if writes else "refused, with the reason; nothing was written")
 
     def _stored(self) -> str:
-        """What stands in the cluster, of all that the collection writes: a text that changes with every write."""
+        """What the cluster holds of everything that the collection writes: a text that changes with every write."""
         kinds = (
             f"{CONFIG.partition('/')[0]},{PRUNER.partition('/')[0]},resourcequotas,limitranges,persistentvolumeclaims"
         )
@@ -210,7 +210,7 @@ class Demo:
         chapter("Persistent storage (PVC)")
         self.configured("storage_pvc", claim)
 
-        chapter("A secret key with a typing error")
+        chapter("A secret key with a typo")
         bucket = self._cluster.s3_bucket("demo")
         authority = self._folder / "s3-ca.pem"
         authority.write_text(bucket.ca_pem, encoding="utf-8")
@@ -241,7 +241,7 @@ class Demo:
             self._kubectl("create", "namespace", team)
         self.configured("limits", {"image_limits_namespaces": TEAMS}, image_moves=False)
 
-        chapter("Scheduled pruning; what to keep has been confirmed")
+        chapter("Scheduled pruning, with what to keep confirmed")
         keep = {"image_pruner_keep_tag_revisions": 3, "image_pruner_keep_younger_than": "60m"}
         self.configured("pruner", keep, image_moves=False)
         self._kubectl("get", "cronjob", "image-pruner", "--namespace", NAMESPACE)
@@ -249,7 +249,7 @@ class Demo:
         self._whole_page(bucket)
 
     def _whole_page(self, bucket: Bucket) -> None:
-        """Everything again, other values, from one file of variables with the playbook for all parts."""
+        """Everything again with other values, from one file of variables and with the playbook for all parts."""
         page: dict[str, Any] = {
             "registry_storage": {
                 "backend": "s3",
@@ -281,28 +281,28 @@ class Demo:
             },
         }
         chapter = self._screen.chapter
-        chapter("The whole page from one file, with a schedule that is none: the last part, and no part is written")
+        chapter("Everything from one file, with an invalid schedule in the last part: no part is written")
         wrong = {**page, "image_pruner": {**page["image_pruner"], "schedule": "every night"}}
         self.refused("configure", wrong, "image_pruner", "every night")
 
-        chapter("The whole page from one file")
+        chapter("Everything from one file")
         self.configured("configure", page)
 
-        chapter("Does the cluster still look like the file? Then with a change by hand")
+        chapter("Does the cluster still match the file? Then again after a change by hand")
         self.verified(page)
         self._kubectl("patch", PRUNER, "--type=merge", "--patch", '{"spec": {"keepTagRevisions": 1}}')
         self.refused("verify", page, "image_pruner", "differs", "keepTagRevisions")
 
 
 def _without_keys(name: str, value: Any) -> Any:
-    """A variable as it may be shown: no credential, at any depth."""
+    """A variable as it may be shown: without credentials at any depth."""
     if isinstance(value, Mapping):
         return {key: _without_keys(key, item) for key, item in value.items()}
     return "…" if name.endswith(("_key", "pem")) else value
 
 
 def _ended(child: subprocess.Popen[str]) -> None:
-    """Waits for a child that is ending; one that is not (we were interrupted) is asked to, then made to."""
+    """Waits for a child process to end; one that does not (after an interrupt) is asked to, then killed."""
     for ask, patience in ((None, 2), (signal.SIGINT, 20), (signal.SIGKILL, 10)):
         if ask is not None:
             child.send_signal(ask)
@@ -322,7 +322,7 @@ def main() -> int:
     head, _, rest = (__doc__ or "").partition("\n")
     print(head + rest.split("Exit status")[0].rstrip(), flush=True)
     try:
-        screen.chapter("Starting a Kubernetes control plane with Registry v2 on it (the first time builds it: minutes)")
+        screen.chapter("Starting a Kubernetes control plane with Registry v2 (the first run builds it: minutes)")
         with (
             tempfile.TemporaryDirectory(prefix="image-registry-demo-") as folder,
             Cluster(f"demo-{os.getpid()}", s3=True, report=ScreenSteps(sys.stdout)) as cluster,
@@ -330,12 +330,12 @@ def main() -> int:
             Demo(cluster, screen, Path(folder)).run()
             screen.chapter("Stopping the cluster")
     except KeyboardInterrupt:
-        screen.chapter("Interrupted; the cluster is stopped")
+        screen.chapter("Interrupted; the cluster has been stopped")
         return 130
     except (NotAsPromised, image.ImageError, ClusterError) as error:
         screen.failed(str(error))
         return 1
-    screen.chapter("All as promised")
+    screen.chapter("Everything was as promised")
     return 0
 
 

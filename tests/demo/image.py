@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A real image through a real client: made without any network, pushed with crane, pulled, compared byte by byte.
+"""A real image with a real client: built without network access, pushed with crane, pulled, compared byte by byte.
 
     python -m tests.demo.image ADDRESS [--repository NAME]
 
-ADDRESS is host:port of a registry with a certificate nobody knows. Exit status 0: what came back is what went in.
+ADDRESS is host:port of a registry; its certificate is not checked. Exit status 0: the pulled image is the pushed one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TIMEOUT = 120.0  # seconds for one crane command
 
 
 class ImageError(Exception):
-    """A push or pull that did not do what it should; the text is for people."""
+    """A push or pull that failed; the text is shown to the user."""
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,15 @@ def _crane(*arguments: str) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     except subprocess.TimeoutExpired:
-        raise ImageError(f"crane {arguments[0]}: no end within {TIMEOUT:.0f} s") from None
+        raise ImageError(f"crane {arguments[0]} did not end within {TIMEOUT:.0f} s") from None
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no message"]
-        raise ImageError(f"crane {arguments[0]} ended with status {done.returncode}: {lines[-1]}")
+        raise ImageError(f"crane {arguments[0]} exited with status {done.returncode}: {lines[-1]}")
     return done.stdout.strip()
 
 
 def _layer(text: str) -> bytes:
-    """A tar archive with one file, the same bytes for the same text."""
+    """A tar archive with one file; the same text gives the same bytes."""
     content = text.encode()
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
@@ -93,7 +93,7 @@ def pull(image: Pushed) -> None:
 def _member(archive: tarfile.TarFile, name: str) -> bytes:
     member = archive.extractfile(name)
     if member is None:
-        raise ImageError(f"the pulled archive holds no {name}")
+        raise ImageError(f"the pulled archive does not contain {name}")
     return member.read()
 
 

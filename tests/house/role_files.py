@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writes what a role says about its variables from the documentation of the module (or modules) it wraps.
+"""Generates what a role says about its variables from the documentation of the module (or modules) it wraps.
 
     python -m tests.house.role_files [--check]
 
-One source, three places: meta/argument_specs.yml, defaults/main.yml and the part of README.md between the markers.
-Exit status of --check: 1 when a file on disk differs from what would be written.
+From one source come meta/argument_specs.yml, defaults/main.yml and the part of README.md between the markers.
+Exit status with --check: 1 if a file on disk differs from what would be written.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTION = "alauda.image_registry"
 PARTS = ("registry_storage", "registry_pullsecret", "image_limits", "image_pruner")
-"""Modules with a role of the same name, in the order in which the role `registry` goes through them."""
+"""Modules with a role of the same name, in the order in which the role `registry` runs them."""
 SITE = "registry"
-"""The role that takes each part's parameters as one dictionary, named like the part."""
+"""The role that takes the parameters of each part as a dictionary with the name of the part."""
 ROLES = (SITE, *PARTS)
 SECRETIVE = frozenset({SITE, "registry_storage"})
-"""Roles that take secrets besides those for the API server, and so have a variable for what is logged."""
+"""Roles that take secrets other than those for the API server, and so have a variable for what is logged."""
 SHARED_FRAGMENTS = ("wait", "platform", "auth")
-"""Fragments whose options the role `registry` also takes once for all parts."""
+"""Fragments whose options the role `registry` also takes for all parts at once."""
 BEGIN = "<!-- variables: written by `make roles` from the module's documentation -->"
 END = "<!-- end of variables -->"
 
@@ -44,7 +44,7 @@ Options = dict[str, dict[str, Any]]
 
 @cache
 def module_documentation(module: str) -> Mapping[str, Any]:
-    """Documentation of one of our modules as ansible-doc sees it, fragments merged. Raises RuntimeError without one."""
+    """Documentation of one of our modules as ansible-doc sees it, with fragments. Raises RuntimeError without one."""
     environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
     answer = subprocess.run(
         [str(Path(sys.executable).parent / "ansible-doc"), "--json", "--type", "module", f"{COLLECTION}.{module}"],
@@ -58,21 +58,21 @@ def module_documentation(module: str) -> Mapping[str, Any]:
         raise RuntimeError(f"ansible-doc {COLLECTION}.{module}: {answer.stderr.strip()}")
     found = json.loads(answer.stdout)
     if not found:
-        raise RuntimeError(f"ansible-doc knows no module {COLLECTION}.{module}: {answer.stderr.strip()}")
+        raise RuntimeError(f"ansible-doc does not know the module {COLLECTION}.{module}: {answer.stderr.strip()}")
     documentation: Mapping[str, Any] = next(iter(found.values()))["doc"]
     return documentation
 
 
 def _constant(path: Path, name: str = "DOCUMENTATION") -> Any:
-    """YAML in a module's or fragment's constant of that name."""
+    """The YAML in the constant of that name in a module or fragment."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Assign) and any(isinstance(to, ast.Name) and to.id == name for to in node.targets):
             return yaml.safe_load(ast.literal_eval(node.value))
-    raise RuntimeError(f"{path}: no {name}")
+    raise RuntimeError(f"{path} has no {name}")
 
 
 def written_order(module: str) -> dict[str, Any]:
-    """Options in the order they are written in (ansible-doc sorts them): the module's own, then the fragments'."""
+    """Options in the order of the sources (ansible-doc sorts them): the module's own, then those of the fragments."""
     source = _constant(ROOT / "plugins" / "modules" / f"{module}.py")
     options = dict(source["options"])
     for fragment in source.get("extends_documentation_fragment", []):
@@ -88,14 +88,14 @@ def _described(option: Mapping[str, Any]) -> list[str]:
 
 @dataclass(frozen=True)
 class _Names:
-    """How a module's options and its result are called in a role. known: names of the options."""
+    """What a module's options and its result are called in a role. known: names of the options."""
 
     known: frozenset[str]
     option: str
     result: str
 
     def applied(self, text: str) -> str:
-        """References to the module's options turned into ones to the role's: O(wait) -> O(registry_storage_wait)."""
+        """The text with the role's variables in place of the module's options: O(registry_storage_wait) for O(wait)."""
 
         def renamed(match: re.Match[str]) -> str:
             return f"O({self.option}{match[1]}" if match[1] in self.known else match[0]
@@ -105,7 +105,7 @@ class _Names:
 
 
 def _spec(options: Mapping[str, Any], order: Mapping[str, Any], names: _Names) -> Options:
-    """Options of ansible-doc as options of an argument spec, in the order of the sources."""
+    """The options that ansible-doc returns, as options of an argument spec, in the order of the sources."""
     result: Options = {}
     for name in sorted(options, key=list(order).index):
         option = options[name]
@@ -130,8 +130,8 @@ def _secure_logging(role: str) -> Options:
     return {
         f"{role}_secure_logging": {
             "description": [
-                "Keeps the arguments and the raw result of the module's task out of every log.",
-                "The reason of a failure, the diff and what was proven are shown all the same, without secrets.",
+                "Keeps the arguments and the raw result of the module's task out of all logs.",
+                "The reason for a failure, the diff and the verification are still shown, without secrets.",
             ],
             "type": "bool",
             "default": True,
@@ -140,7 +140,7 @@ def _secure_logging(role: str) -> Options:
 
 
 def _site_options() -> Options:
-    """Variables of the role `registry`: a dictionary for each part, and what all parts share."""
+    """Variables of the role `registry`: a dictionary for each part, and those that all parts share."""
     result: Options = {}
     for part in PARTS:
         documentation = module_documentation(part)
@@ -151,9 +151,9 @@ def _site_options() -> Options:
             "description": [
                 f"{documentation['short_description']}: the options of M({COLLECTION}.{part}).",
                 *(["One dictionary, or a list of them for several groups of namespaces."] if several else []),
-                "Without it, or when it is empty, this part is left alone.",
+                "If it is not set, or empty, this part is left alone.",
             ],
-            # An argument spec has no word for "one or several"; the role itself checks each.
+            # An argument spec cannot express "one or several"; the role itself checks each.
             "type": "raw" if several else "dict",
             "options": _spec(known, written_order(part), names),
         }
@@ -170,29 +170,29 @@ def _site_options() -> Options:
 
 
 def role_options(role: str) -> Options:
-    """Every variable of a role by its full name: one for each option of its module, and the role's own."""
+    """All variables of a role by their full names: one for each option of its module, and the role's own."""
     if role == SITE:
         return _site_options()
     known = module_documentation(role)["options"]
     options = _spec(known, written_order(role), _Names(frozenset(known), f"{role}_", f"{role}_result"))
     for option in options.values():
-        # What the module must be told the role may lack: without it the role does nothing.
+        # The role does not require what its module requires: without it, the role does nothing.
         option.pop("required", None)
     return {f"{role}_{name}": option for name, option in options.items()} | _secure_logging(role)
 
 
 def _head(role: str) -> tuple[str, list[str]]:
     if role == SITE:
-        return "The whole registry from one set of variables", [
-            "Goes through storage, pull secrets, image limits and image pruning, each only where it is asked for.",
-            "Looks at all of them before it writes anything, so that what one refuses leaves nothing half done.",
+        return "Configure the whole registry from one set of variables", [
+            "Configures storage, pull secrets, image limits and image pruning, each only if its variable is set.",
+            "Checks all of them before it writes anything, so that a refusal leaves nothing half done.",
         ]
     documentation = module_documentation(role)
     return documentation["short_description"], _described(documentation)
 
 
 class _Dumper(yaml.SafeDumper):
-    """Indents lists below their key, as ansible-lint wants them."""
+    """Indents lists below their key, as ansible-lint expects."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         return super().increase_indent(flow, False)
@@ -220,11 +220,11 @@ def _plain(text: str) -> str:
 
 
 def defaults(role: str) -> str:
-    """Text of defaults/main.yml: variables with a default as such, the others listed in comments."""
+    """Text of defaults/main.yml: variables with a default are set, the others are listed in comments."""
     lines = [
         "---",
         "# Written by `make roles` from the module's documentation.",
-        "# A variable that is commented out has no default: what it stands for is left as it is in the cluster.",
+        "# A variable that is commented out has no default; unless you set it, the cluster's value is left as it is.",
     ]
     for name, option in role_options(role).items():
         lines.append("")
@@ -241,7 +241,7 @@ def defaults(role: str) -> str:
 
 
 def _cell(text: str) -> str:
-    """Ansible's markup as Markdown inside a table cell."""
+    """Ansible's markup as Markdown in a table cell."""
     text = re.sub(r"\b[OVEC]\(([^()]*(?:\([^()]*\))?[^()]*)\)", r"`\1`", text)
     text = re.sub(r"\bRV\(([^()]*)\)", r"`\1`", text)
     text = re.sub(r"\bB\(([^()]*)\)", r"**\1**", text)
@@ -269,7 +269,7 @@ def _rows(options: Options, prefix: str = "") -> list[str]:
 
 
 def readme_variables(role: str) -> str:
-    """The part of README.md between the markers, markers included."""
+    """The part of README.md between the markers, including the markers."""
     options = role_options(role)
     if role == SITE:
         options |= {part: {**options[part], "options": {}} for part in PARTS}
@@ -278,13 +278,15 @@ def readme_variables(role: str) -> str:
 
 
 def files(role: str) -> dict[Path, str]:
-    """What should be on disk, by path. Raises RuntimeError when the README has no place for the table."""
+    """The files that should be on disk, by path. Raises RuntimeError if the README has no place for the table."""
     folder = ROOT / "roles" / role
     readme = (folder / "README.md").read_text(encoding="utf-8")
     before, begin, rest = readme.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise RuntimeError(f"{folder / 'README.md'}: put the lines {BEGIN!r} and {END!r} where the variables belong")
+        raise RuntimeError(
+            f"{folder / 'README.md'}: add the lines {BEGIN!r} and {END!r} around the place for the variables"
+        )
     return {
         folder / "meta" / "argument_specs.yml": argument_specs(role),
         folder / "defaults" / "main.yml": defaults(role),
@@ -293,9 +295,9 @@ def files(role: str) -> dict[Path, str]:
 
 
 def main() -> int:
-    """Writes or checks the files of every role; returns the exit status."""
+    """Writes or checks the files of all roles; returns the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--check", action="store_true", help="write nothing, say what differs")
+    parser.add_argument("--check", action="store_true", help="write nothing, report what differs")
     check = parser.parse_args().check
     stale = 0
     for role in ROLES:

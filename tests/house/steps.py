@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the steps behind `make test`, `make lint` and the like: says what runs and how long it took, ends with a table.
+"""Runs the steps behind `make test`, `make lint` and so on; shows each step and its duration, and ends with a table.
 
     python tests/house/steps.py [--stop] GROUP...
 
-Every step runs even when an earlier one failed (so one run names everything that is broken), except steps whose
-prerequisite failed. --stop ends at the first failure. Exit status: 0 all well, 1 something failed, 130 interrupted.
+Every step runs even if an earlier one failed (so that one run names everything that is broken), except steps whose
+prerequisite failed. --stop ends at the first failure. Exit status: 0 success, 1 something failed, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ SCENARIOS = sorted(path.parent.name for path in (ROOT / "molecule").glob("*/mole
 class Step:
     """One command.
 
-    needs: titles of steps without whose success it makes no sense to run.
-    clusters: embedded clusters that it leaves running when it is interrupted; they are stopped then.
+    needs: titles of the steps that must succeed first.
+    clusters: embedded clusters that the command leaves running if it is interrupted; they are then stopped.
     """
 
     title: str
@@ -79,13 +79,13 @@ GROUPS: dict[str, tuple[Step, ...]] = {
 
 
 def _environment() -> dict[str, str]:
-    """Environment of every step: this checkout's tools and settings first, nothing written outside the checkout."""
+    """Environment of every step: this checkout's tools and settings first; nothing is written outside the checkout."""
     environment = dict(os.environ)
     environment["PATH"] = f"{BIN}{os.pathsep}{environment.get('PATH', '')}"
     environment["ANSIBLE_CONFIG"] = str(ROOT / "ansible.cfg")
     environment["ANSIBLE_HOME"] = str(CACHE / "ansible")
     environment["PYTHONUNBUFFERED"] = "1"
-    environment.setdefault("COLUMNS", "150")  # Molecule wraps at 80 where there is no terminal
+    environment.setdefault("COLUMNS", "150")  # Molecule wraps at 80 if there is no terminal
     environment.setdefault("PY_COLORS", "1" if sys.stdout.isatty() else "0")
     return environment
 
@@ -103,12 +103,12 @@ def _run(step: Step) -> int:
     try:
         child = subprocess.Popen(step.command, cwd=ROOT, env=_environment())
     except FileNotFoundError:
-        _say(f"{step.command[0]}: not found in {BIN} or on PATH; `make venv` installs it")
+        _say(f"{step.command[0]} is neither in {BIN} nor on PATH; `make venv` installs it")
         return 127
     try:
         return child.wait()
     except KeyboardInterrupt:
-        # The terminal has sent the same Ctrl-C to the child, which may have a cluster to stop.
+        # The terminal has sent the same Ctrl-C to the child process, which may have to stop a cluster.
         try:
             child.wait(timeout=60)
         except (KeyboardInterrupt, subprocess.TimeoutExpired):
@@ -125,7 +125,7 @@ def _run(step: Step) -> int:
 
 
 def main() -> int:
-    """Runs the groups named on the command line in that order; returns the exit status."""
+    """Runs the groups named on the command line, in that order; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
     parser.add_argument("groups", nargs="+", choices=list(GROUPS), metavar="GROUP", help=", ".join(GROUPS))
     parser.add_argument("--stop", action="store_true", help="end at the first failure")
@@ -155,7 +155,7 @@ def main() -> int:
 
     width = max(len(title) for title in outcome)
     failed = [title for title, (result, _) in outcome.items() if result != "ok"]
-    _say(f"\n==> [{_clock(time.monotonic() - begin)}] {'all well' if not failed else 'FAILED: ' + ', '.join(failed)}")
+    _say(f"\n==> [{_clock(time.monotonic() - begin)}] {'all passed' if not failed else 'FAILED: ' + ', '.join(failed)}")
     for title, (result, took) in outcome.items():
         _say(f"    {title:<{width}}  {took:7.1f} s  {result}")
     return 1 if failed else 0
@@ -163,5 +163,5 @@ def main() -> int:
 
 if __name__ == "__main__":
     if shutil.which("git") is None:
-        _say("note: git is not on PATH; house tests that ask it for the list of files are skipped")
+        _say("note: git is not on PATH; house tests that need its list of files fail")
     sys.exit(main())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What users get: the built collection is complete, carries nothing else, and works without this checkout."""
+"""What users get: the built collection is complete, contains nothing else, and works without this checkout."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 def _ansible(
     tool: str, *arguments: str, home: Path, collections: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Runs one of ansible's programs outside the checkout, seeing only the collections in `collections`."""
+    """Runs one of Ansible's programs outside the checkout, with access only to the collections in `collections`."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
     environment |= {"ANSIBLE_HOME": str(home), "ANSIBLE_COLLECTIONS_PATH": str(collections or home), "NO_COLOR": "1"}
     return subprocess.run(
@@ -76,7 +76,7 @@ def test_an_installed_module_is_documented(installed: Path, module: str) -> None
 
 @pytest.mark.parametrize("module", MODULES)
 def test_ansible_s_own_validation_has_no_complaint_about_an_installed_module(installed: Path, module: str) -> None:
-    # The program behind `ansible-test sanity --test validate-modules`, which itself wants network and a git checkout.
+    # The program behind `ansible-test sanity --test validate-modules`, which needs the network and a git checkout.
     validator = Path(ansible_test.__path__[0]) / "_util" / "controller" / "sanity" / "validate-modules"
     done = subprocess.run(
         [
@@ -182,7 +182,7 @@ def test_an_installed_role_without_variables_does_nothing_and_says_so(installed:
         collections=installed,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Nothing was asked for, nothing was done" in done.stdout
+    assert "Nothing to do, because" in done.stdout
 
 
 def test_a_role_refuses_a_value_that_its_spec_does_not_know(installed: Path) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What documents say the product says, it says."""
+"""What the documentation quotes, the product knows."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The locks hold what was asked for, with hashes, and say nothing of where it comes from."""
+"""The lock files contain what is required, with hashes, and do not say where it comes from."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LOCKS = ("dev", "oldest")
 
 
 def test_the_oldest_versions_are_those_that_are_promised() -> None:
-    """What runtime.in allows at least is what tests/integration/test_oldest_versions.py runs on."""
+    """The oldest versions that runtime.in allows are those that tests/integration/test_oldest_versions.py runs on."""
     allowed = dict(re.findall(r"^([a-z-]+)>=([0-9.]+)$", (REQUIREMENTS / "runtime.in").read_text(), re.MULTILINE))
     tested = dict(
         re.findall(r"^([a-z-]+)==([0-9.]+?)(?:\.\*)?$", (REQUIREMENTS / "oldest.in").read_text(), re.MULTILINE)

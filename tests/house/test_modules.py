@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A module's documentation, its argument spec and its examples say the same."""
+"""A module's documentation, argument spec and examples agree."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.parametrize("name", MODULES)
 
 
 class _Called(Exception):
-    """Carries what a module gave to AnsibleModule."""
+    """Carries what a module passed to AnsibleModule."""
 
     def __init__(self, **given: Any) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class _Called(Exception):
 
 
 def _given(name: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Keyword arguments with which the module makes its AnsibleModule."""
+    """Keyword arguments with which the module creates its AnsibleModule."""
     module = importlib.import_module(f"{PACKAGE}.{name}")
 
     def called(**given: Any) -> None:
@@ -146,4 +146,4 @@ def test_a_module_is_short(name: str) -> None:
         and not isinstance(node, ast.Expr)
     ]
     lines = sum((node.end_lineno or node.lineno) - node.lineno + 1 for node in code)
-    assert lines <= 40, "what a module does belongs into module_utils"
+    assert lines <= 40, "what a module does belongs in module_utils"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A role, its module and its documents say the same: names, types, values."""
+"""A role, its module and its documentation agree in names, types and values."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _module_task(role: str, module: str) -> dict[str, Any]:
 
 
 def _shared() -> set[str]:
-    """Options that the role `registry` takes once for all parts."""
+    """Options that the role `registry` takes for all parts at once."""
     return {name.removeprefix("registry_") for name in _spec(role_files.SITE)} - set(role_files.PARTS) - OWN
 
 
@@ -99,7 +99,7 @@ def test_the_readme_has_every_variable_with_its_default(role: str) -> None:
 
 @each_role
 def test_variables_carry_the_roles_name(role: str) -> None:
-    # The dictionaries of the role `registry` are called like the modules whose options they hold.
+    # The dictionaries of the role `registry` are named after the modules whose options they hold.
     parts = set(role_files.PARTS) if role == role_files.SITE else set()
     assert all(name.startswith(f"{role}_") for name in set(_spec(role)) - parts)
 
@@ -164,7 +164,7 @@ def test_a_part_with_nothing_to_do_names_what_would_give_it_something(role: str)
 
 
 def _own_settings(role: str) -> list[str]:
-    """Options without a default that are this module's alone."""
+    """Options without a default that only this module has."""
     options = role_files.module_documentation(role)["options"]
     return [name for name, option in options.items() if option.get("default") is None and name not in _shared()]
 
@@ -193,5 +193,5 @@ def test_playbooks_are_tagged_alike_and_gather_nothing(playbook: str) -> None:
     assert play["gather_facts"] is False
     (task,) = play["tasks"]
     role = task["ansible.builtin.import_role"]["name"].removeprefix(f"{role_files.COLLECTION}.")
-    # The role for all tags each part by itself.
+    # The role for all parts tags each part itself.
     assert task.get("tags") == (None if role == role_files.SITE else ["registry", role])

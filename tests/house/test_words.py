@@ -12,7 +12,7 @@ import pytest
 from tests.cluster.build import find_go
 
 ROOT = Path(__file__).resolve().parents[2]
-# Written in pieces, or this file would name them.
+# Written in pieces, so that this file does not name them.
 PLACES = tuple(
     ".".join(parts)
     for parts in (
@@ -28,7 +28,7 @@ MACHINE = re.compile(r"(?<![\w.])/(?:work|root|home/\w+|opt/wheels)/\w")
 
 
 def tracked() -> list[Path]:
-    """Every file that git knows or would take, apart from links and recordings."""
+    """Every file that git tracks or would track, except links and go.sum."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT,
@@ -64,7 +64,7 @@ def test_no_file_names_a_package_registry_or_a_machine() -> None:
 
 @pytest.mark.parametrize("suffix", [".py", ".go", ".sh"])
 def test_every_source_file_states_its_licence(suffix: str) -> None:
-    # A package's empty __init__.py holds nothing to license; Ansible's own checks want it empty.
+    # An empty __init__.py has nothing to license; Ansible's own checks require it to be empty.
     sources = [path for path in tracked() if path.suffix == suffix and path.stat().st_size]
     missing = [
         str(path.relative_to(ROOT))
@@ -109,7 +109,7 @@ def test_go_sources_are_formatted() -> None:
     root = subprocess.run([go, "env", "GOROOT"], capture_output=True, text=True, check=True).stdout.strip()
     gofmt = Path(root) / "bin" / "gofmt"
     if not gofmt.exists():
-        pytest.skip(f"the Go toolchain in {root} comes without gofmt")
+        pytest.skip(f"the Go toolchain in {root} has no gofmt")
     sources = [str(path) for path in tracked() if path.suffix == ".go"]
     assert sources
     done = subprocess.run([str(gofmt), "-l", *sources], capture_output=True, text=True, check=True)
