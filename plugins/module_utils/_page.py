@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The vendor's page as one task: every part that was asked for goes through the flow together."""
+"""The vendor's page as one task: all parts that were asked for go through the flow together."""
 
 from __future__ import annotations
 
@@ -8,15 +8,36 @@ from typing import Any
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import Part
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import JSON
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.reconcile import Result
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.reconcile import (
+    Options,
+    Result,
+    reconcile,
+    verify,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import Client
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.part import LimitsPart
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.part import PrunerPart
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets.part import PullSecretsPart
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.part import StoragePart
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
+from ansible_collections.alauda.image_registry.plugins.module_utils._run import Module, run
 
 SHARED = ("wait", "wait_timeout")
 """Options of the task that a part's own validation also looks at."""
+
+
+def run_page(module: Module) -> None:
+    """Do the work of the module `registry` and end it."""
+
+    def work(client: Client, platform: Platform, options: Options) -> Result:
+        found = parts(platform, module.params)
+        if not found:
+            nothing = "Nothing was asked for, nothing was done."
+            return Result(values={"parts": {}, "summary": [nothing], "diff": {"before": {}, "after": {}}})
+        step = verify if options.read_only else reconcile
+        return combined(found, step(client, found, options))
+
+    run(module, work)
 
 
 def parts(platform: Platform, params: JSON) -> list[Part[Any, Any]]:

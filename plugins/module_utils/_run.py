@@ -15,7 +15,6 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.reconc
     Refused,
     Result,
     reconcile,
-    verify,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
     ApiError,
@@ -26,7 +25,6 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     connect,
     kubeconfig_secrets,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._page import combined, parts
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import PLATFORMS, Platform
 
 
@@ -58,32 +56,21 @@ def progress_to(progress: Progress | None) -> Iterator[None]:
         _progress = None
 
 
-def run(module: Module, part: Callable[[Platform, JSON], Part[Any, Any]]) -> None:
+Work = Callable[[Client, Platform, Options], Result]
+
+
+def run_part(module: Module, part: Callable[[Platform, JSON], Part[Any, Any]]) -> None:
     """Do the work of a module with one part and end the module."""
 
     def work(client: Client, platform: Platform, options: Options) -> Result:
         [result] = reconcile(client, [part(platform, module.params)], options)
         return result
 
-    _run(module, work)
+    run(module, work)
 
 
-def run_page(module: Module) -> None:
-    """Do the work of the module for the whole page and end the module."""
-
-    def work(client: Client, platform: Platform, options: Options) -> Result:
-        found = parts(platform, module.params)
-        if not found:
-            nothing = "Nothing was asked for, nothing was done."
-            return Result(values={"parts": {}, "summary": [nothing], "diff": {"before": {}, "after": {}}})
-        step = verify if options.read_only else reconcile
-        return combined(found, step(client, found, options))
-
-    _run(module, work)
-
-
-def _run(module: Module, work: Callable[[Client, Platform, Options], Result]) -> None:
-    """Every failure becomes a message, never a traceback."""
+def run(module: Module, work: Work) -> None:
+    """Do the work of one task and end the module; every failure becomes a message, never a traceback."""
     params = module.params
     module.no_log_values.update(kubeconfig_secrets(params))
     options = Options(

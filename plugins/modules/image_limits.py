@@ -161,7 +161,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._argspec imp
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._module import AnsibleModule
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.part import LimitsPart
-from ansible_collections.alauda.image_registry.plugins.module_utils._run import run
+from ansible_collections.alauda.image_registry.plugins.module_utils._run import run_part
 
 
 def main() -> None:
@@ -171,7 +171,7 @@ def main() -> None:
         **LIMITS_RULES,
         supports_check_mode=True,
     )
-    run(module, LimitsPart)
+    run_part(module, LimitsPart)
 
 
 if __name__ == "__main__":

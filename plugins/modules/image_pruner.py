@@ -161,13 +161,13 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._argspec imp
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._module import AnsibleModule
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.part import PrunerPart
-from ansible_collections.alauda.image_registry.plugins.module_utils._run import run
+from ansible_collections.alauda.image_registry.plugins.module_utils._run import run_part
 
 
 def main() -> None:
     """Entry point."""
     module = AnsibleModule(argument_spec=merged(AUTH, WAIT, PLATFORM, PRUNER), supports_check_mode=True)
-    run(module, PrunerPart)
+    run_part(module, PrunerPart)
 
 
 if __name__ == "__main__":

@@ -145,13 +145,13 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._argspec imp
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._module import AnsibleModule
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets.part import PullSecretsPart
-from ansible_collections.alauda.image_registry.plugins.module_utils._run import run
+from ansible_collections.alauda.image_registry.plugins.module_utils._run import run_part
 
 
 def main() -> None:
     """Entry point."""
     module = AnsibleModule(argument_spec=merged(AUTH, WAIT, PLATFORM, PULLSECRET), supports_check_mode=True)
-    run(module, PullSecretsPart)
+    run_part(module, PullSecretsPart)
 
 
 if __name__ == "__main__":

@@ -458,7 +458,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._argspec imp
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._module import AnsibleModule
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.part import StoragePart
-from ansible_collections.alauda.image_registry.plugins.module_utils._run import run
+from ansible_collections.alauda.image_registry.plugins.module_utils._run import run_part
 
 
 def main() -> None:
@@ -468,7 +468,7 @@ def main() -> None:
         required_if=STORAGE_REQUIRED_IF,
         supports_check_mode=True,
     )
-    run(module, StoragePart)
+    run_part(module, StoragePart)
 
 
 if __name__ == "__main__":

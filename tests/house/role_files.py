@@ -27,6 +27,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTION = "alauda.image_registry"
+PAGE_MODULE = ROOT / "plugins" / "modules" / "registry.py"
 PARTS = ("registry_storage", "registry_pullsecret", "image_limits", "image_pruner")
 """Modules with a role of the same name, in the order in which the role `registry` runs them."""
 SITE = "registry"
@@ -71,13 +72,19 @@ def _constant(path: Path, name: str = "DOCUMENTATION") -> Any:
     raise RuntimeError(f"{path} has no {name}")
 
 
+def _fragment_options(fragment: str) -> dict[str, Any]:
+    """Options of a documentation fragment, in the order they are written in."""
+    options: dict[str, Any] = _constant(ROOT / "plugins" / "doc_fragments" / f"{fragment}.py").get("options") or {}
+    return options
+
+
 def written_order(module: str) -> dict[str, Any]:
     """Options in the order of the sources (ansible-doc sorts them): the module's own, then those of the fragments."""
     source = _constant(ROOT / "plugins" / "modules" / f"{module}.py")
     options = dict(source["options"])
     for fragment in source.get("extends_documentation_fragment", []):
         name = fragment.removeprefix(f"{COLLECTION}.")
-        options |= _constant(ROOT / "plugins" / "doc_fragments" / f"{name}.py").get("options") or {}
+        options |= _fragment_options(name)
     return options
 
 
@@ -104,8 +111,11 @@ class _Names:
         return re.sub(r"\bO\((\w+)", renamed, text)
 
 
-def _spec(options: Mapping[str, Any], order: Mapping[str, Any], names: _Names) -> Options:
-    """The options that ansible-doc returns, as options of an argument spec, in the order of the sources."""
+def _spec(options: Mapping[str, Any], order: Mapping[str, Any], names: _Names, nested: str = "options") -> Options:
+    """The options that ansible-doc returns, as options of an argument spec, in the order of the sources.
+
+    nested: what the options below an option are called; "suboptions" in a module's documentation.
+    """
     result: Options = {}
     for name in sorted(options, key=list(order).index):
         option = options[name]
@@ -119,7 +129,7 @@ def _spec(options: Mapping[str, Any], order: Mapping[str, Any], names: _Names) -
         if option.get("required"):
             entry["required"] = True
         if "suboptions" in option:
-            entry["options"] = _spec(option["suboptions"], order[name]["suboptions"], names)
+            entry[nested] = _spec(option["suboptions"], order[name]["suboptions"], names, nested)
         result[name] = entry
     return result
 
@@ -160,7 +170,7 @@ def _site_options() -> Options:
     options = module_documentation(PARTS[0])["options"]
     shared: dict[str, Any] = {}
     for fragment in SHARED_FRAGMENTS:
-        shared |= _constant(ROOT / "plugins" / "doc_fragments" / f"{fragment}.py")["options"]
+        shared |= _fragment_options(fragment)
     names = _Names(frozenset(shared), "registry_", "registry_result")
     result |= {
         f"registry_{name}": option
@@ -189,6 +199,66 @@ def _head(role: str) -> tuple[str, list[str]]:
         ]
     documentation = module_documentation(role)
     return documentation["short_description"], _described(documentation)
+
+
+PAGE_BEGIN = "  # parts: written by `make roles` from the parts' modules"
+PAGE_END = "  # end of parts\n"
+
+
+def page_options() -> Options:
+    """Options of the module `registry`: each part's own, without those that all parts share."""
+    shared = {name for fragment in SHARED_FRAGMENTS for name in _fragment_options(fragment)}
+    result: Options = {}
+    for part in PARTS:
+        documentation = module_documentation(part)
+        known = {name: option for name, option in documentation["options"].items() if name not in shared}
+        several = part == "image_limits"
+        result[part] = {
+            "description": [
+                f"{documentation['short_description']}.",
+                f"Takes the options of M({COLLECTION}.{part}) except those that all parts share.",
+                *(["One entry for each group of namespaces."] if several else []),
+                "If it is not set, this part is left alone.",
+            ],
+            "type": "list" if several else "dict",
+            **({"elements": "dict"} if several else {}),
+            "suboptions": _spec(
+                known, written_order(part), _Names(frozenset(known), f"{part}.", f"parts.{part}"), "suboptions"
+            ),
+        }
+    return result
+
+
+def page_module() -> str:
+    """Text of plugins/modules/registry.py with its parts' options as their modules document them."""
+    source = PAGE_MODULE.read_text(encoding="utf-8")
+    before, begin, rest = source.partition(PAGE_BEGIN)
+    _, end, after = rest.partition(PAGE_END)
+    if not begin or not end:
+        raise RuntimeError(f"{PAGE_MODULE}: put {PAGE_BEGIN!r} and {PAGE_END!r} where the parts' options belong")
+    return f"{before}{begin}\n{_documented(page_options(), '  ')}{end}{after}"
+
+
+def _documented(options: Options, indent: str) -> str:
+    """Options as they are written in a module's documentation: descriptions wrapped at column 110."""
+    lines = []
+    for name, option in options.items():
+        lines += [f"{indent}{name}:", f"{indent}  description:"]
+        for text in option["description"]:
+            quoted = text if re.fullmatch(r"[A-Z](?:(?!: | #).)*", text) else json.dumps(text, ensure_ascii=False)
+            lines += textwrap.wrap(
+                f"- {quoted}",
+                110,
+                initial_indent=f"{indent}    ",
+                subsequent_indent=f"{indent}      ",
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+        rest = {key: value for key, value in option.items() if key not in ("description", "suboptions")}
+        lines += textwrap.indent(_yaml(rest), f"{indent}  ").splitlines()
+        if "suboptions" in option:
+            lines += [f"{indent}  suboptions:", *_documented(option["suboptions"], f"{indent}    ").splitlines()]
+    return "".join(f"{line}\n" for line in lines)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -294,21 +364,25 @@ def files(role: str) -> dict[Path, str]:
     }
 
 
+def everything() -> dict[Path, str]:
+    """What should be on disk for all roles and for the module `registry`, by path."""
+    return {PAGE_MODULE: page_module()} | {path: text for role in ROLES for path, text in files(role).items()}
+
+
 def main() -> int:
     """Writes or checks the files of all roles; returns the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--check", action="store_true", help="write nothing, report what differs")
     check = parser.parse_args().check
     stale = 0
-    for role in ROLES:
-        for path, text in files(role).items():
-            if path.exists() and path.read_text(encoding="utf-8") == text:
-                continue
-            stale += 1
-            print(f"{path.relative_to(ROOT)}: {'differs; run `make roles`' if check else 'written'}")
-            if not check:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(text, encoding="utf-8")
+    for path, text in everything().items():
+        if path.exists() and path.read_text(encoding="utf-8") == text:
+            continue
+        stale += 1
+        print(f"{path.relative_to(ROOT)}: {'differs; run `make roles`' if check else 'written'}")
+        if not check:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
     return 1 if check and stale else 0
 
 
