@@ -32,8 +32,9 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.stora
     StorageNeed,
     StorageSnapshot,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.intent import intent
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.judge import judge
-from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.plan import intent, needs, plan
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.plan import needs, plan
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import own, part
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 

@@ -10,6 +10,7 @@ import pytest
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._argspec import STORAGE, WAIT
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Denied, Plan, Reading
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage import intent as _intent
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage import plan as _storage
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import StorageGoal
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
@@ -76,7 +77,7 @@ def secret(values: dict[str, str]) -> dict[str, Any]:
 def decide(given: dict[str, Any], **seen: Reading) -> Plan[StorageGoal]:
     """The plan for these parameters on a cluster that looks so."""
     readings: dict[str, Reading] = {"config": config({"emptyDir": {}}), "deployments": (OPERATOR, REGISTRY), **seen}
-    return _storage.plan(_storage.intent(given, ALAUDA), readings)
+    return _storage.plan(_intent.intent(given, ALAUDA), readings)
 
 
 def goal_of(plan: Plan[StorageGoal]) -> StorageGoal:
@@ -378,7 +379,7 @@ def test_reads_only_what_it_needs() -> None:
     """Nothing to change: emptyDir 2 reads, pvc 3, s3 4 (the probe is one more)."""
 
     def labels(given: dict[str, Any], **seen: Reading) -> list[str]:
-        want = _storage.intent(given, ALAUDA)
+        want = _intent.intent(given, ALAUDA)
         found: list[str] = []
         readings: dict[str, Reading] = {}
         answers: dict[str, Reading] = {"config": config({}), "deployments": (OPERATOR, REGISTRY), **seen}
@@ -450,7 +451,7 @@ def test_other_credentials_need_another_rollout(access: str, other: str, rolls: 
 
 def test_the_generated_secret_is_read_when_the_user_secret_is_gone() -> None:
     """Else a rollout that never comes would be waited for."""
-    want = _storage.intent(keys("AKIDEXAMPLE", "wJalrXUtnFEMI"), ALAUDA)
+    want = _intent.intent(keys("AKIDEXAMPLE", "wJalrXUtnFEMI"), ALAUDA)
     seen: dict[str, Reading] = {"config": config({"emptyDir": {}}), "deployments": (OPERATOR, REGISTRY), "secret": None}
     assert [ref.label for ref in _storage.needs(want, seen)] == ["generated"]
 
@@ -481,7 +482,7 @@ def test_a_secret_that_never_reached_the_pods_is_noticed(
         "deployments": (OPERATOR, registry),
         "secret": stamped(secret(CREDENTIALS), written),
     }
-    want = _storage.intent(given, ALAUDA)
+    want = _intent.intent(given, ALAUDA)
     asked = [ref.label for ref in _storage.needs(want, seen)]
     assert asked == ([] if generated is None else ["generated"])
     if generated is not None:
@@ -505,7 +506,7 @@ OTHER_PEM = PEM.replace("AAEC", "BBEC")
 def test_another_ca_needs_another_rollout(bundles: Any, rolls: bool) -> None:
     """Pods read the bundle when they start; until then the operator's answer is about the CA before."""
     given = params(backend="s3", s3={**S3, "trusted_ca": {"name": "s3-ca", "pem": PEM}})
-    want = _storage.intent(given, ALAUDA)
+    want = _intent.intent(given, ALAUDA)
     seen: dict[str, Reading] = {
         "config": config(LIVE),
         "deployments": (OPERATOR, REGISTRY),
