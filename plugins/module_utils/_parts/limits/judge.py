@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Outcome, Plan, Write
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import Done, Failed, Verdict, Waiting
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import mapping_at
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.goal import (
     JSON,
     QUOTA,
@@ -18,7 +19,6 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limit
     some,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.plan import merged, removable
-from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import part
 
 
 def judge(goal: LimitsGoal, snapshot: LimitsSnapshot) -> Verdict:
@@ -60,7 +60,7 @@ def shortfall(want: LimitsIntent, quota: JSON | None, limit_range: JSON | None) 
     """
     if not want.present:
         for kind, live in ((QUOTA, quota), (RANGE, limit_range)):
-            if live is not None and part(live, "metadata").get("deletionTimestamp"):
+            if live is not None and mapping_at(live, "metadata").get("deletionTimestamp"):
                 return f"the {kind} is being deleted"
             if live is not None and removable(want, live):
                 return f"the {kind} is still there"
@@ -69,14 +69,14 @@ def shortfall(want: LimitsIntent, quota: JSON | None, limit_range: JSON | None) 
         if quota is None:
             return "the ResourceQuota is not there"
         for where in ("spec", "status"):
-            hard = part(quota, where, "hard")
+            hard = mapping_at(quota, where, "hard")
             behind = [key for key, value in want.hard.items() if not equal(value, hard.get(key))]
             if behind:
                 return f"{where}.hard does not hold {', '.join(behind)}"
     if want.limits:
         if limit_range is None:
             return "the LimitRange is not there"
-        entries = [dict(entry) for entry in part(limit_range, "spec").get("limits") or ()]
+        entries = [dict(entry) for entry in mapping_at(limit_range, "spec").get("limits") or ()]
         if merged(entries, want.limits)[1]:
             return "the LimitRange does not hold the limits"
     return ""
@@ -84,7 +84,7 @@ def shortfall(want: LimitsIntent, quota: JSON | None, limit_range: JSON | None) 
 
 def uncounted(want: LimitsIntent, quota: JSON | None) -> list[str]:
     """Keys of the quota that no controller counts: in status.hard, but not in status.used (operator fact 6)."""
-    hard, used = part(quota, "status", "hard"), part(quota, "status", "used")
+    hard, used = mapping_at(quota, "status", "hard"), mapping_at(quota, "status", "used")
     return [key for key in want.hard if key in hard and key not in used]
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Plan, Readings, Ref, Write
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import mapping_at, namespaced
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import parse_quantity
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.goal import (
     FEW,
@@ -31,7 +31,6 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limit
     reduced,
     some,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import part
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 _NAMESPACE = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
@@ -125,7 +124,10 @@ def _object_refs(want: LimitsIntent, namespaces: tuple[str, ...]) -> list[Ref]:
 
 
 def _reduced_namespace(item: JSON) -> JSON:
-    return {"metadata": {"name": item["metadata"]["name"]}, "status": {"phase": part(item, "status").get("phase")}}
+    return {
+        "metadata": {"name": item["metadata"]["name"]},
+        "status": {"phase": mapping_at(item, "status").get("phase")},
+    }
 
 
 def selected(want: LimitsIntent, seen: Readings) -> tuple[tuple[str, ...], list[str]]:
@@ -133,9 +135,9 @@ def selected(want: LimitsIntent, seen: Readings) -> tuple[tuple[str, ...], list[
     listed = seen.get("namespaces")
     items = listed if isinstance(listed, tuple) else [seen.get(f"namespace {name}") for name in want.namespaces or ()]
     active = {
-        str(part(item, "metadata").get("name"))
+        str(mapping_at(item, "metadata").get("name"))
         for item in items
-        if isinstance(item, Mapping) and part(item, "status").get("phase") != "Terminating"
+        if isinstance(item, Mapping) and mapping_at(item, "status").get("phase") != "Terminating"
     }
     if want.namespaces is None:
         return tuple(sorted(active)), []
@@ -150,7 +152,7 @@ def live_objects(want: LimitsIntent, namespaces: tuple[str, ...], seen: Readings
     for kind, namespace, _path in collections(want, namespaces):
         found = seen.get(f"{kind} {namespace}" if namespace else kind)
         for item in found if isinstance(found, tuple) else (found,):
-            if isinstance(item, Mapping) and part(item, "metadata").get("namespace") in chosen:
+            if isinstance(item, Mapping) and mapping_at(item, "metadata").get("namespace") in chosen:
                 live[kind][item["metadata"]["namespace"]] = item
     return live
 
@@ -226,9 +228,9 @@ def _new(kind: str, namespace: str, name: str, spec: JSON) -> Step:
 def _quota(want: LimitsIntent, namespace: str, live: JSON | None) -> Step:
     if live is None:
         return _new(QUOTA, namespace, want.quota_name, {"hard": dict(want.hard)})
-    if part(live, "metadata").get("deletionTimestamp"):
+    if mapping_at(live, "metadata").get("deletionTimestamp"):
         return _being_deleted(namespace, QUOTA, want.quota_name)
-    hard, used = part(live, "spec", "hard"), part(live, "status", "used")
+    hard, used = mapping_at(live, "spec", "hard"), mapping_at(live, "status", "used")
     changed = {key: value for key, value in want.hard.items() if not equal(value, hard.get(key))}
     low = [
         f"{key} to {value} while {used[key]} are in use"
@@ -258,9 +260,9 @@ def _limit_range(want: LimitsIntent, namespace: str, live: JSON | None) -> Step:
     if live is None:
         spec = {"limits": [{"type": kind, "max": dict(maxima)} for kind, maxima in want.limits.items()]}
         return _new(RANGE, namespace, want.range_name, spec)
-    if part(live, "metadata").get("deletionTimestamp"):
+    if mapping_at(live, "metadata").get("deletionTimestamp"):
         return _being_deleted(namespace, RANGE, want.range_name)
-    entries = [dict(entry) for entry in part(live, "spec").get("limits") or ()]
+    entries = [dict(entry) for entry in mapping_at(live, "spec").get("limits") or ()]
     new, changed = merged(entries, want.limits)
     if not changed:
         return Step(namespace, RANGE, "unchanged")
@@ -270,7 +272,7 @@ def _limit_range(want: LimitsIntent, namespace: str, live: JSON | None) -> Step:
         path=_path(RANGE, namespace, want.range_name),
         body={
             # A list replaces the list: never over somebody else's edit.
-            "metadata": {"resourceVersion": part(live, "metadata").get("resourceVersion")},
+            "metadata": {"resourceVersion": mapping_at(live, "metadata").get("resourceVersion")},
             "spec": {"limits": new},
         },
         kind=RANGE,
@@ -309,19 +311,19 @@ def merged(
 
 
 def _removal(want: LimitsIntent, namespace: str, kind: str, name: str, live: JSON | None) -> Step:
-    if live is None or part(live, "metadata").get("deletionTimestamp"):
+    if live is None or mapping_at(live, "metadata").get("deletionTimestamp"):
         return Step(namespace, kind, "absent")
     if not removable(want, live):
         text = f"{namespace}: {kind} {name} was not made by this collection and stays (adopt: true removes it)."
         return Step(namespace, kind, "kept", warning=text)
-    body = {"resourceVersion": part(live, "metadata").get("resourceVersion")}
-    before = {"spec": part(live, "spec")}
+    body = {"resourceVersion": mapping_at(live, "metadata").get("resourceVersion")}
+    before = {"spec": mapping_at(live, "spec")}
     write = Write("delete", _path(kind, namespace, name), body, kind, f"{namespace}/{name}", before, {})
     return Step(namespace, kind, "deleted", write)
 
 
 def removable(want: LimitsIntent, live: JSON) -> bool:
-    return want.adopt or part(live, "metadata", "labels").get(OWNER_LABEL) == OWNER
+    return want.adopt or mapping_at(live, "metadata", "labels").get(OWNER_LABEL) == OWNER
 
 
 def _being_deleted(namespace: str, kind: str, name: str) -> Step:

@@ -15,7 +15,10 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     Client,
     ClientError,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
+    generation,
+    namespaced,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.goal import (
     JSON,
     PrunerGoal,
@@ -24,7 +27,6 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.prune
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.judge import judge
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.plan import needs, plan
-from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import number
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import LogFinding, redact
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
@@ -57,7 +59,7 @@ class PrunerPart(Part[PrunerGoal, PrunerSnapshot]):
 
     def aim(self, goal: PrunerGoal, seen: Readings, failures: Mapping[str, str]) -> PrunerGoal:
         """The generation that carries our values is known once the write has been answered."""
-        return replace(goal, min_generation=max(goal.min_generation, number(seen["pruner"], "metadata", "generation")))
+        return replace(goal, min_generation=max(goal.min_generation, generation(seen["pruner"])))
 
     def first(self, goal: PrunerGoal, seen: Readings, at: float) -> PrunerSnapshot:
         """What was read shows both objects."""

@@ -11,13 +11,16 @@ from collections.abc import Mapping
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Plan, Readings, Ref, Write
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import apply, diff, owned
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
+    generation,
+    mapping_at,
+    namespaced,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import (
     parse_duration,
     parse_quantity,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.goal import JSON, PrunerGoal
-from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import number, part
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 FIELDS = {
@@ -86,7 +89,7 @@ def plan(params: JSON, platform: Platform, seen: Readings) -> Plan[PrunerGoal]:
     spec, findings = intent(params)
     pruner = seen["pruner"]
     exists = isinstance(pruner, Mapping)
-    live: JSON = part(pruner, "spec")
+    live: JSON = mapping_at(pruner, "spec")
     findings += _retention_findings(params, exists, live)
     if findings:
         return Plan(refusals=tuple(findings))
@@ -125,8 +128,7 @@ def plan(params: JSON, platform: Platform, seen: Readings) -> Plan[PrunerGoal]:
     checks: tuple[Write, ...] = ()
     if patch.get("schedule") or (not exists and spec.get("schedule")):
         checks = (_schedule_check(platform, spec["schedule"]),)
-    generation = number(pruner, "metadata", "generation")
-    return Plan(writes=writes, checks=checks, goal=PrunerGoal(spec, generation))
+    return Plan(writes=writes, checks=checks, goal=PrunerGoal(spec, generation(pruner)))
 
 
 def _retention_findings(params: JSON, exists: bool, live: JSON) -> list[str]:

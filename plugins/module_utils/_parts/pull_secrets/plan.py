@@ -12,13 +12,16 @@ from collections.abc import Mapping, Sequence
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Plan, Readings, Ref, Write
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import apply, diff, owned
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
+    generation,
+    mapping_at,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets.goal import (
     FIELD,
     JSON,
     LISTS,
     PullSecretsGoal,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import number, part
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 _LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
@@ -104,7 +107,7 @@ def plan(params: JSON, platform: Platform, seen: Readings) -> Plan[PullSecretsGo
     if findings or not isinstance(config, Mapping):
         return Plan(refusals=tuple(findings))
     live: JSON = config.get("spec") or {}
-    now = part(live, FIELD)
+    now = mapping_at(live, FIELD)
     wish: dict[str, object] = {}
     lasting: dict[str, object] = {}
     entries: list[tuple[str, str]] = []
@@ -138,8 +141,8 @@ def plan(params: JSON, platform: Platform, seen: Readings) -> Plan[PullSecretsGo
     writes: tuple[Write, ...] = ()
     if patch:
         body: dict[str, object] = {"spec": patch}
-        if any(field in part(patch, FIELD) for field in LISTS.values()):
-            body["metadata"] = {"resourceVersion": part(config, "metadata").get("resourceVersion")}
+        if any(field in mapping_at(patch, FIELD) for field in LISTS.values()):
+            body["metadata"] = {"resourceVersion": mapping_at(config, "metadata").get("resourceVersion")}
         writes = (
             Write(
                 verb="patch",
@@ -153,7 +156,7 @@ def plan(params: JSON, platform: Platform, seen: Readings) -> Plan[PullSecretsGo
         )
     goal = PullSecretsGoal(
         {FIELD: lasting} if lasting else {},
-        number(config, "metadata", "generation"),
+        generation(config),
         platform,
         has=tuple(entries) if params["list_mode"] == "merge" else (),
         lacks=tuple(entries) if params["list_mode"] == "remove" else (),

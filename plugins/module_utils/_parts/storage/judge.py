@@ -27,28 +27,30 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdic
     not_observed,
     unauthorized,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.deployment import Rollout, rollout
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import diff, names
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
+    NOTHING,
+    Condition,
+    being_deleted,
+    condition,
+    generation,
+    mapping_at,
+    number_at,
+    observed_generation,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.pods import (
+    container_status,
+    newest_pods,
+    old_pods,
+    pod_name,
+    terminating_pods,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import (
     JSON,
     StorageGoal,
     StorageNeed,
     StorageSnapshot,
-)
-from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import (
-    NOTHING,
-    Condition,
-    Rollout,
-    condition,
-    container_status,
-    deleting,
-    newest,
-    number,
-    old,
-    part,
-    place,
-    pod_name,
-    rollout,
-    stale_content,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import (
     Explanation,
@@ -58,7 +60,13 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._registry.me
     normalise,
     plain,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._registry.probe import Answer, Probe, parse_interval
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.probe import Answer, Probe
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.rendering import (
+    deployment_difference,
+    expected_deployment,
+    health_interval,
+    storage_location,
+)
 
 # How long (seconds) a sign must stay before it counts as the end.
 AT_ONCE = 1.5
@@ -139,15 +147,17 @@ class _Case:
         self.config: JSON = snapshot.config if isinstance(snapshot.config, Mapping) else NOTHING
         self.deployment: JSON = snapshot.deployment if isinstance(snapshot.deployment, Mapping) else NOTHING
         self.claim: JSON = snapshot.claim if isinstance(snapshot.claim, Mapping) else NOTHING
-        self.spec = part(self.config, "spec")
-        self.generation = number(self.config, "metadata", "generation")
-        self.observed = number(self.config, "status", "observedGeneration")
+        self.spec = mapping_at(self.config, "spec")
+        self.generation = generation(self.config)
+        self.observed = observed_generation(self.config)
         self.available = condition(self.config, "Available")
         self.progressing = condition(self.config, "Progressing")
         self.degraded = condition(self.config, "Degraded")
         self.rollout = rollout(self.deployment)
         self.stale = (
-            stale_content(goal.spec, goal.backend, goal.env, self.spec, self.deployment, goal.container)
+            deployment_difference(
+                expected_deployment(self.spec, goal.spec, goal.backend), self.deployment, goal.container
+            )
             if self.deployment
             else ""
         )
@@ -189,12 +199,12 @@ class _Case:
         """Whether the Deployment is the one rendered from our Config, and its controller has taken note of it."""
         over = self.goal.deployment_generation_over
         renewed = over is None or self._renewed(over) or self.signs.kept("no renewal")
-        return bool(self.deployment) and not deleting(self.deployment) and not self.stale and renewed
+        return bool(self.deployment) and not being_deleted(self.deployment) and not self.stale and renewed
 
     def _renewed(self, over: int) -> bool:
-        meta = part(self.deployment, "metadata")
+        meta = mapping_at(self.deployment, "metadata")
         another = bool(self.goal.deployment_uid) and meta.get("uid") != self.goal.deployment_uid
-        return another or number(meta, "generation") > over
+        return another or generation(self.deployment) > over
 
     @property
     def serves(self) -> bool:
@@ -215,7 +225,7 @@ class _Case:
         yield from self._pod_troubles()
 
     def _config_troubles(self) -> Iterator[_Trouble]:
-        if not self.config or deleting(self.config):
+        if not self.config or being_deleted(self.config):
             gone = "is being deleted" if self.config else "does not exist"
             yield _Trouble(
                 "config",
@@ -249,7 +259,7 @@ class _Case:
                 SPEC_CHANGED,
                 changed_back("Config", "configs", fields),
             )
-        if self.serves and state == "Managed" and number(self.spec, "replicas") == 0:
+        if self.serves and state == "Managed" and number_at(self.spec, "replicas") == 0:
             yield _Trouble(
                 "replicas",
                 AT_ONCE,
@@ -290,9 +300,8 @@ class _Case:
     def _claim_appeared(self) -> bool:
         """Whether the operator complains about a claim that is there by now: it does not watch claims."""
         missing = _CLAIM_NOT_FOUND.search(self.progressing.message)
-        return bool(
-            missing and part(self.claim, "metadata").get("name") == missing["name"] and not deleting(self.claim)
-        )
+        name = mapping_at(self.claim, "metadata").get("name")
+        return missing is not None and name == missing["name"] and not being_deleted(self.claim)
 
     def _storage_reason(self, message: str) -> str:
         """The storage's reason code, when it belongs to the error; a code alone may be left from an older attempt."""
@@ -320,19 +329,20 @@ class _Case:
 
     def _edition(self) -> str:
         """Which edition of the Deployment is there."""
-        metadata = part(self.deployment, "metadata")
+        metadata = mapping_at(self.deployment, "metadata")
         return f"edition:{metadata.get('uid')}:{metadata.get('generation')}"
 
     def _claim_troubles(self) -> Iterator[_Trouble]:
         if self.goal.backend != "pvc" or self.snapshot.claim is UNSEEN:
             return
-        name = str(part(self.spec, "storage", "pvc").get("claim") or "")
-        phase = part(self.claim, "status").get("phase")
-        if self.claim and not deleting(self.claim) and phase != "Lost":
+        name = str(mapping_at(self.spec, "storage", "pvc").get("claim") or "")
+        phase = mapping_at(self.claim, "status").get("phase")
+        if self.claim and not being_deleted(self.claim) and phase != "Lost":
             return
-        state = (
-            "is being deleted" if deleting(self.claim) else "has lost its volume" if self.claim else "does not exist"
-        )
+        if being_deleted(self.claim):
+            state = "is being deleted"
+        else:
+            state = "has lost its volume" if self.claim else "does not exist"
         yield _Trouble(
             f"claim:{state}",
             CLAIM,
@@ -376,7 +386,7 @@ class _Case:
         """Whether a new Pod has found its node since: what timed out before that is under way again."""
         if not isinstance(self.snapshot.pods, tuple) or not moment:
             return False
-        placed = [condition(pod, "PodScheduled") for pod in newest(self.snapshot.pods)]
+        placed = [condition(pod, "PodScheduled") for pod in newest_pods(self.snapshot.pods)]
         return any(one.true and one.changed > moment for one in placed)
 
     def _blamed(self, sign: str, window: float, reason: str, message: str) -> _Trouble:
@@ -407,7 +417,7 @@ class _Case:
             return
         for reason, window, text in _pod_states(self.snapshot.pods, self.goal.container):
             if reason == "Unschedulable":
-                if old(self.snapshot.pods)[1]:
+                if len(terminating_pods(self.snapshot.pods)):
                     continue  # a terminating Pod still holds its node or its volume
                 if self._claim_phase() == "Pending":
                     window = UNSCHEDULABLE_WHILE_BINDING
@@ -425,13 +435,13 @@ class _Case:
     def _moving(self, why: str, *needs: Need) -> Waiting:
         """Waiting for the operator or the rollout: from now on, old Pods and the log matter as well."""
         self.signs.keep("moved")
-        class_name = part(self.claim, "spec").get("storageClassName")
+        class_name = mapping_at(self.claim, "spec").get("storageClassName")
         if self._claim_phase() not in ("", "Bound") and class_name and self.snapshot.storage_class is UNSEEN:
             needs = (*needs, StorageNeed.STORAGE_CLASS)
         return Waiting(why, frozenset(needs))
 
     def _serving(self) -> Verdict:
-        where = place(self.spec, self.goal.backend) if self.goal.backend else "the change"
+        where = storage_location(self.spec, self.goal.backend) if self.goal.backend else "the change"
         if not self.fresh:
             if self._claim_appeared():
                 return self._moving("the operator has not noticed yet that the claim exists")
@@ -465,12 +475,12 @@ class _Case:
         backend = self.goal.backend
         if backend is None:
             return ""
-        accepted = part(self.config, "status", "storage")
+        accepted = mapping_at(self.config, "status", "storage")
         if not isinstance(accepted.get(backend), Mapping):
             found = ", ".join(key for key in accepted if key != "managementState")
             return f"it still uses {found}" if found else "it uses no storage"
-        wish = part(self.goal.spec, "storage").get(backend)
-        wanted = wish if isinstance(wish, Mapping) and wish else part(self.spec, "storage", backend)
+        wish = mapping_at(self.goal.spec, "storage").get(backend)
+        wanted = wish if isinstance(wish, Mapping) and wish else mapping_at(self.spec, "storage", backend)
         differing = diff({backend: wanted}, {backend: accepted[backend]}, ("storage",))
         return f"it still uses other values of {', '.join(names(differing))}" if differing else ""
 
@@ -479,7 +489,7 @@ class _Case:
             return "the Deployment has not been read yet"
         if not self.deployment:
             return "the Deployment does not exist yet"
-        if deleting(self.deployment):
+        if being_deleted(self.deployment):
             return "the Deployment is being deleted"
         if self.stale:
             return f"the Deployment is still the one before ({self.stale})"
@@ -496,8 +506,8 @@ class _Case:
 
     def _leaving(self) -> int:
         """Old Pods that are known to be terminating."""
-        seen = old(self.snapshot.pods)[1] if isinstance(self.snapshot.pods, tuple) else 0
-        return max(seen, self.rollout.leaving)
+        seen = len(terminating_pods(self.snapshot.pods)) if isinstance(self.snapshot.pods, tuple) else 0
+        return max(seen, self.rollout.terminating)
 
     def _not_said(self) -> str:
         """Which of the operator's conditions is not what a running registry has."""
@@ -509,7 +519,7 @@ class _Case:
     def _pods_left(self) -> str:
         if not isinstance(self.snapshot.pods, tuple):
             return ""
-        running, leaving = old(self.snapshot.pods)
+        running, leaving = len(old_pods(self.snapshot.pods)), len(terminating_pods(self.snapshot.pods))
         if running:
             return f"{_count(running, 'old Pod')} still running"
         return f"{_count(leaving, 'old Pod')} terminating" if leaving else ""
@@ -518,11 +528,11 @@ class _Case:
         """Phase of the claim in use, empty when it does not matter or was not looked at."""
         if self.goal.backend != "pvc" or not self.claim:
             return ""
-        return str(part(self.claim, "status").get("phase") or "Pending")
+        return str(mapping_at(self.claim, "status").get("phase") or "Pending")
 
     def _claim_state(self) -> str:
-        name = part(self.claim, "metadata").get("name")
-        class_name = part(self.claim, "spec").get("storageClassName")
+        name = mapping_at(self.claim, "metadata").get("name")
+        class_name = mapping_at(self.claim, "spec").get("storageClassName")
         text = f"claim {name} is {self._claim_phase()}"
         if self.snapshot.storage_class is None and class_name:
             return f"{text} (StorageClass {class_name} does not exist)"
@@ -556,7 +566,7 @@ class _Case:
             if answer is Answer.REFUSED:
                 return self._upload_refused(chosen[0])
             if answer is Answer.TOO_EARLY:
-                window = parse_interval(self.deployment, self.goal.container) + UNNAMED_SECOND_LOOK
+                window = health_interval(self.deployment, self.goal.container) + UNNAMED_SECOND_LOOK
                 if self.goal.probe == "write" or chosen[0].at - settled < window:
                     return Waiting(f"{accepted}; rollout complete, {chosen[0].detail}", frozenset({StorageNeed.PROBE}))
             if answer is Answer.FORBIDDEN:
@@ -583,7 +593,7 @@ class _Case:
     def _broken(self, accepted: str, probe: Probe) -> Verdict:
         meaning = explain_storage(probe.detail)
         unnamed = meaning.kind in ("health", "unknown")
-        interval = parse_interval(self.deployment, self.goal.container)
+        interval = health_interval(self.deployment, self.goal.container)
         window = interval + UNNAMED_SECOND_LOOK if unnamed else SECOND_LOOK
         since = self.signs.hold("broken", probe.at)
         if probe.at - since < window:
@@ -678,8 +688,8 @@ class _Case:
             warnings.append(f"{self.degraded.text}: {plain(self.degraded.message)}")
         if self.signs.kept("made"):
             warnings.append(
-                f"{place(self.spec, 's3')} did not exist: the operator has created it, empty. Check the bucket's name "
-                "if there should have been images in it."
+                f"{storage_location(self.spec, 's3')} did not exist: the operator has created it, empty. Check the "
+                "bucket's name if there should have been images in it."
             )
         if self.goal.backend == "s3" and certificates.true:
             warnings.append(f"{certificates.text}: {plain(certificates.message)}")
@@ -716,14 +726,15 @@ def _trouble(sign: str, window: float, reason: str, message: str, meaning: Expla
 
 def _pod_states(pods: tuple[JSON, ...], container: str) -> Iterator[tuple[str, float, str]]:
     """(reason, window, text) of every Pod of the newest template that cannot start."""
-    for pod in newest(pods):
+    for pod in newest_pods(pods):
         name = pod_name(pod)
         status = container_status(pod, container)
-        waiting = part(status, "state", "waiting")
+        waiting = mapping_at(status, "state", "waiting")
         reason, message = str(waiting.get("reason") or ""), str(waiting.get("message") or "")
-        ended = part(status, "state", "terminated") or part(status, "lastState", "terminated")
-        code = f" (exit code {number(ended, 'exitCode')})" if ended else ""
-        if reason == "CrashLoopBackOff" or (part(status, "state", "terminated") and number(status, "restartCount")):
+        terminated = mapping_at(status, "state", "terminated")
+        ended = terminated or mapping_at(status, "lastState", "terminated")
+        code = f" (exit code {number_at(ended, 'exitCode')})" if ended else ""
+        if reason == "CrashLoopBackOff" or (terminated and number_at(status, "restartCount")):
             yield "CrashLoopBackOff", POD_CRASH, f"CrashLoopBackOff: Pod {name} {message}{code}"
         elif reason in _CONFIG_TROUBLES:
             yield reason, POD_CONFIG, f"{reason}: Pod {name} {message}"

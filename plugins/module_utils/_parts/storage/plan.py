@@ -192,7 +192,6 @@ def plan(want: Intent, seen: Readings) -> Plan[StorageGoal]:
         ),
         deployment_uid=str(meta.get("uid") or ""),
         renewal_may_not_come=bundled,
-        env=expected_env(want, spec),
         probe=want.probe,
         container=want.platform.container,
     )
@@ -306,26 +305,3 @@ def _place_text(key: str, storage: JSON) -> str:
     name = storage.get("bucket") or storage.get("container") or "?"
     word = "container" if "container" in storage else "bucket"
     return f"{key} {word} {name}{f' at {where}' if where else ''}"
-
-
-def expected_env(want: Intent, spec: JSON) -> Mapping[str, str | None]:
-    """Environment of the container that proves the Deployment is rendered from this spec (operator fact 4, Env)."""
-    driver = {
-        "emptydir": "filesystem",
-        "pvc": "filesystem",
-        "s3": "s3",
-        "swift": "swift",
-        "gcs": "gcs",
-        "azure": "azure",
-    }
-    env: dict[str, str | None] = {}
-    if want.backend in driver:
-        env["REGISTRY_STORAGE"] = driver[want.backend]
-    if want.backend == "s3":
-        for field, name in (("bucket", "BUCKET"), ("region", "REGION"), ("regionEndpoint", "REGIONENDPOINT")):
-            value = spec["storage"]["s3"].get(field)
-            if value:
-                env[f"REGISTRY_STORAGE_S3_{name}"] = value
-    if spec.get("disableRedirect") is not None:
-        env["REGISTRY_STORAGE_REDIRECT_DISABLE"] = "true" if spec["disableRedirect"] else None
-    return env

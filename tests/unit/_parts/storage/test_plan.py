@@ -10,10 +10,12 @@ import pytest
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._argspec import STORAGE, WAIT
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Denied, Plan, Reading
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import apply
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage import intent as _intent
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage import plan as _storage
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import StorageGoal
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.rendering import expected_deployment
 
 PEM = f"-----BEGIN CERTIFICATE-----\n{base64.b64encode(bytes(range(120))).decode()}\n-----END CERTIFICATE-----\n"
 OPERATOR: dict[str, Any] = {
@@ -271,7 +273,9 @@ def test_one_patch_nulls_the_others_and_carries_the_coupled_fields() -> None:
         }
     ]
     assert plan.goal is not None
-    assert plan.goal.env == {"REGISTRY_STORAGE": "filesystem"}
+    assert expected_deployment(apply(plan.goal.spec, live["spec"]), plan.goal.spec, plan.goal.backend).drivers == (
+        "filesystem",
+    )
     assert plan.values["left_behind"] == []
 
 
