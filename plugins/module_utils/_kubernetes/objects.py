@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,19 @@ from urllib.parse import quote
 
 JSON = Mapping[str, Any]
 NOTHING: JSON = {}
+
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+
+
+def is_namespace_name(text: str) -> bool:
+    """Whether the text can be the name of a namespace (a DNS label)."""
+    return _LABEL.fullmatch(text) is not None
+
+
+def is_object_name(text: str) -> bool:
+    """Whether the text can be the name of an object of most kinds (a DNS subdomain)."""
+    return _SUBDOMAIN.fullmatch(text) is not None
 
 
 def namespaced(namespace: str, resource: str, name: str = "", api: str = "/api/v1") -> str:

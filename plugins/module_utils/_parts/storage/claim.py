@@ -1,59 +1,90 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The PersistentVolumeClaim that the registry is to use: created, grown or checked. Pure."""
+"""The PersistentVolumeClaim that the registry is to use: created, grown or checked. Pure.
+
+Sources: Registry v2 page (Configure PVC Storage), operator facts 3.4 and 4.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import (
-    JSON,
     Denied,
+    Findings,
     Reading,
     Readings,
+    Ref,
     Write,
     named,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
+    JSON,
+    being_deleted,
+    is_object_name,
+    mapping_at,
+    mappings_at,
+    namespaced,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import parse_quantity
-from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.intent import NAME, Intent
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.intent import StorageIntent
 
 
-def needs_classes(want: Intent, seen: Readings) -> bool:
-    claim = seen.get("claim")
-    if "claim" not in seen or isinstance(claim, Denied):
+def claim_refs(intent: StorageIntent, seen: Readings) -> list[Ref]:
+    """The claim, and the StorageClasses where it is to be created or grown."""
+    if intent.backend != "pvc":
+        return []
+    path = namespaced(intent.platform.namespace, "persistentvolumeclaims", intent.options["claim"])
+    classes = [Ref("classes", "/apis/storage.k8s.io/v1/storageclasses", collection=True)]
+    return [Ref("claim", path), *(classes if _needs_classes(intent, seen) else [])]
+
+
+def _needs_classes(intent: StorageIntent, seen: Readings) -> bool:
+    if "claim" not in seen:
         return False
+    claim = seen["claim"]
     if claim is None:
-        return bool(want.options.get("create"))
-    return bool(want.options.get("expand")) and isinstance(claim, Mapping) and _growth(want, claim) == "grow"
+        return bool(intent.options.get("create"))
+    return isinstance(claim, Mapping) and bool(intent.options.get("expand")) and _growth(intent, claim) > 0
 
 
-def check_claim(want: Intent, seen: Readings) -> tuple[tuple[str, ...], list[str], list[str], list[Write]]:
-    """Access modes of the claim that will be used; findings, warnings and the write that creates or grows it."""
-    if want.backend != "pvc" or (want.problems and not NAME.match(want.options.get("claim") or "")):
-        return (), [], [], []
+def access_modes(intent: StorageIntent, seen: Readings) -> tuple[str, ...]:
+    """The access modes of the claim that will be used; empty without one, and when they are not known."""
     claim = seen.get("claim")
-    name, namespace = want.options["claim"], want.platform.namespace
+    if isinstance(claim, Mapping):
+        return tuple(mapping_at(claim, "spec").get("accessModes") or ())
+    if intent.backend == "pvc" and claim is None and intent.options.get("create"):
+        return tuple(intent.options.get("access_modes") or ["ReadWriteOnce"])
+    return ()
+
+
+def read_write_once(intent: StorageIntent, seen: Readings) -> bool:
+    """Whether the claim can serve one node only, which rules out more replicas and rolling updates."""
+    modes = access_modes(intent, seen)
+    return bool(modes) and "ReadWriteMany" not in modes
+
+
+def check_claim(intent: StorageIntent, seen: Readings) -> Findings:
+    """Whether the claim can be used, and the write that creates or grows it."""
+    if intent.backend != "pvc" or not is_object_name(intent.options.get("claim") or ""):
+        return Findings()
+    claim, name = seen.get("claim"), intent.options["claim"]
     if isinstance(claim, Denied):
-        return (), [], [f"Could not check the claim {name} ({claim.message})."], []
-    if not isinstance(claim, Mapping):
-        if not want.options.get("create"):
-            text = (
-                f"PersistentVolumeClaim {name} does not exist in {namespace}. The operator does not watch for it, "
-                "so create "
-                "it first, or say pvc.create: true with size, storage_class and access_modes."
-            )
-            return (), [text], [], []
-        return _new_claim(want, seen)
-    return _existing_claim(want, claim, seen)
+        return Findings.warn(f"Could not check the claim {name} ({claim.message}).")
+    if isinstance(claim, Mapping):
+        return _check_existing(intent, claim) + _check_size(intent, claim, seen.get("classes"))
+    if intent.options.get("create"):
+        return _check_class(intent, seen.get("classes")) + Findings(writes=(_creation(intent, seen),))
+    return Findings.refuse(
+        f"PersistentVolumeClaim {name} does not exist in {intent.platform.namespace}. The operator does not watch for "
+        "it, so create it first, or set pvc.create: true with size, storage_class and access_modes."
+    )
 
 
-def _new_claim(want: Intent, seen: Readings) -> tuple[tuple[str, ...], list[str], list[str], list[Write]]:
-    options, namespace = want.options, want.platform.namespace
-    modes = tuple(options.get("access_modes") or ["ReadWriteOnce"])
-    findings, warnings = _class_findings(want, seen.get("classes"))
+def _creation(intent: StorageIntent, seen: Readings) -> Write:
+    options, namespace = intent.options, intent.platform.namespace
     spec: dict[str, Any] = {
-        "accessModes": list(modes),
+        "accessModes": list(access_modes(intent, seen)),
         "resources": {"requests": {"storage": options["size"]}} if options.get("size") else {},
     }
     if options.get("storage_class") is not None:
@@ -64,7 +95,7 @@ def _new_claim(want: Intent, seen: Readings) -> tuple[tuple[str, ...], list[str]
         "metadata": {"name": options["claim"], "namespace": namespace},
         "spec": spec,
     }
-    write = Write(
+    return Write(
         verb="create",
         path=namespaced(namespace, "persistentvolumeclaims"),
         body=body,
@@ -73,154 +104,136 @@ def _new_claim(want: Intent, seen: Readings) -> tuple[tuple[str, ...], list[str]
         before={},
         after={"spec": spec},
     )
-    return modes, findings, warnings, [write]
 
 
-def _class_findings(want: Intent, classes: Reading) -> tuple[list[str], list[str]]:
-    name = want.options.get("storage_class")
+def _check_class(intent: StorageIntent, classes: Reading) -> Findings:
+    """Whether there is a StorageClass that would make a volume for the new claim."""
     if not isinstance(classes, tuple):
         message = classes.message if isinstance(classes, Denied) else "not read"
-        return [], [f"Could not check the StorageClass ({message})."]
-    known = sorted(item["metadata"]["name"] for item in classes)
-    if name:
-        if name not in known:
-            return [f"StorageClass {name!r} does not exist; the cluster has: {', '.join(known) or 'none'}."], []
-        return [], []
-    default = [
-        item["metadata"]["name"]
-        for item in classes
-        if (item["metadata"].get("annotations") or {}).get("storageclass.kubernetes.io/is-default-class") == "true"
-    ]
-    if name is None and not default:
-        return [
-            (
-                "pvc.storage_class: not given, and the cluster has no default StorageClass; it has: "
-                f"{', '.join(known) or 'none'}."
-            )
-        ], []
-    return [], []
+        return Findings.warn(f"Could not check the StorageClass ({message}).")
+    name = intent.options.get("storage_class")
+    known = {str(mapping_at(item, "metadata").get("name")): item for item in classes}
+    listed = ", ".join(sorted(known)) or "none"
+    if name and name not in known:
+        return Findings.refuse(f"StorageClass {name!r} does not exist; the cluster has: {listed}.")
+    if name is None and not any(_is_default(item) for item in classes):
+        return Findings(
+            (f"pvc.storage_class: not given, and the cluster has no default StorageClass; it has: {listed}.",)
+        )
+    return Findings()
 
 
-def _existing_claim(
-    want: Intent, claim: JSON, seen: Readings
-) -> tuple[tuple[str, ...], list[str], list[str], list[Write]]:
-    options = want.options
-    name, namespace = options["claim"], want.platform.namespace
-    spec: JSON = claim.get("spec") or {}
-    modes = tuple(spec.get("accessModes") or ())
-    findings, warnings, writes = [], [], []
-    if claim.get("metadata", {}).get("deletionTimestamp"):
-        findings.append(f"PersistentVolumeClaim {name} is being deleted: a Pod that uses it would stay Pending.")
-    if (claim.get("status") or {}).get("phase") == "Lost":
-        findings.append(f"PersistentVolumeClaim {name} has lost its volume (phase Lost).")
+def _is_default(storage_class: JSON) -> bool:
+    annotations = mapping_at(storage_class, "metadata", "annotations")
+    return annotations.get("storageclass.kubernetes.io/is-default-class") == "true"
+
+
+def _check_existing(intent: StorageIntent, claim: JSON) -> Findings:
+    """An existing claim is never changed except in size: what else differs is left as it is."""
+    return Findings(tuple(_unusable(claim, intent.options["claim"])), tuple(_left_as_it_is(intent, claim)))
+
+
+def _unusable(claim: JSON, name: str) -> Iterator[str]:
+    spec = mapping_at(claim, "spec")
+    modes = spec.get("accessModes") or ()
+    if being_deleted(claim):
+        yield f"PersistentVolumeClaim {name} is being deleted: a Pod that uses it would stay Pending."
+    if mapping_at(claim, "status").get("phase") == "Lost":
+        yield f"PersistentVolumeClaim {name} has lost its volume (phase Lost)."
     if not {"ReadWriteOnce", "ReadWriteMany"} & set(modes):
-        findings.append(
-            f"PersistentVolumeClaim {name} has access modes {', '.join(modes) or 'none'}; "
-            "the operator takes ReadWriteMany or ReadWriteOnce only."
+        yield (
+            f"PersistentVolumeClaim {name} has access modes {', '.join(modes) or 'none'}; the operator takes "
+            "ReadWriteMany or ReadWriteOnce only."
         )
     if spec.get("volumeMode") == "Block":
-        findings.append(
-            f"PersistentVolumeClaim {name} is a block device (volumeMode Block); the registry needs Filesystem."
-        )
-    if options.get("access_modes") and set(options["access_modes"]) != set(modes):
-        warnings.append(
-            f"PersistentVolumeClaim {name} exists with {', '.join(modes)}, asked: "
-            f"{', '.join(options['access_modes'])}; left as it is."
-        )
-    wanted_class = options.get("storage_class")
-    if wanted_class is not None and wanted_class != (spec.get("storageClassName") or ""):
-        warnings.append(
-            f"PersistentVolumeClaim {name} exists with StorageClass {spec.get('storageClassName') or 'none'}, "
-            f"asked: {wanted_class or 'none'}; left as it is."
-        )
-    growth = _growth(want, claim)
-    warnings += _capacity_warnings(want, claim) if growth == "same" else []
-    has = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
-    if growth == "shrink":
-        warnings.append(
-            f"PersistentVolumeClaim {name} has {has}, asked: {options['size']}; a claim cannot shrink, left as it is."
-        )
-    elif growth == "grow" and not options.get("expand"):
-        warnings.append(
-            f"PersistentVolumeClaim {name} has {has}, asked: {options['size']}; left as it is (pvc.expand: true "
-            "grows it)."
-        )
-    elif growth == "grow":
-        allowed, why = _expandable(spec.get("storageClassName"), seen.get("classes"))
-        if not allowed:
-            findings.append(f"PersistentVolumeClaim {name} cannot grow from {has} to {options['size']}: {why}.")
-        size = {"resources": {"requests": {"storage": options["size"]}}}
-        writes.append(
-            Write(
-                verb="patch",
-                path=namespaced(namespace, "persistentvolumeclaims", name),
-                body={"spec": size},
-                kind="PersistentVolumeClaim",
-                name=name,
-                before={"spec": {"resources": {"requests": {"storage": has}}}},
-                after={"spec": size},
-            )
-        )
-    return modes, findings, warnings, writes
+        yield f"PersistentVolumeClaim {name} is a block device (volumeMode Block); the registry needs Filesystem."
 
 
-def _capacity_warnings(want: Intent, claim: JSON) -> list[str]:
-    """The size that was asked for and granted on paper, while the volume still has less."""
-    capacity = ((claim.get("status") or {}).get("capacity") or {}).get("storage")
-    asked = want.options.get("size")
+def _left_as_it_is(intent: StorageIntent, claim: JSON) -> Iterator[str]:
+    name, spec = intent.options["claim"], mapping_at(claim, "spec")
+    modes, wanted_modes = spec.get("accessModes") or (), intent.options.get("access_modes")
+    if wanted_modes and set(wanted_modes) != set(modes):
+        yield (
+            f"PersistentVolumeClaim {name} exists with {', '.join(modes)}; {', '.join(wanted_modes)} was requested. It "
+            "is left as it is."
+        )
+    has, wanted = spec.get("storageClassName") or "", intent.options.get("storage_class")
+    if wanted is not None and wanted != has:
+        yield (
+            f"PersistentVolumeClaim {name} exists with StorageClass {has or 'none'}; {wanted or 'none'} was requested. "
+            "It is left as it is."
+        )
+
+
+# -- size --------------------------------------------------------------------------------------------------------------
+
+
+def _requested(claim: JSON) -> Any:
+    return mapping_at(claim, "spec", "resources", "requests").get("storage")
+
+
+def _growth(intent: StorageIntent, claim: JSON) -> int:
+    """1, 0 or -1: whether the wanted size is above, equal to or below what the claim requests, by value."""
+    wanted, requested = intent.options.get("size"), _requested(claim)
+    if wanted is None or requested is None:
+        return 0
     try:
-        if asked is None or capacity is None or parse_quantity(capacity) >= parse_quantity(asked):
-            return []
+        left, right = parse_quantity(wanted), parse_quantity(requested)
     except ValueError:
-        return []
-    said = [
-        str(item.get("message") or item.get("type")) for item in (claim.get("status") or {}).get("conditions") or []
-    ]
-    text = (
-        f"PersistentVolumeClaim {want.options['claim']} has {capacity} still, {asked} is asked for: "
-        f"the volume has not grown yet{': ' + '; '.join(said) if said else ''}."
+        return 0
+    return (left > right) - (left < right)
+
+
+def _check_size(intent: StorageIntent, claim: JSON, classes: Reading) -> Findings:
+    name, wanted, requested = intent.options["claim"], intent.options.get("size"), _requested(claim)
+    growth = _growth(intent, claim)
+    if growth == 0:
+        return Findings.warn(*_not_grown_yet(intent, claim))
+    differs = f"PersistentVolumeClaim {name} requests {requested}; {wanted} was requested by the task."
+    if growth < 0:
+        return Findings.warn(f"{differs} A claim cannot shrink, so it is left as it is.")
+    if not intent.options.get("expand"):
+        return Findings.warn(f"{differs} It is left as it is (pvc.expand: true grows it).")
+    obstacle = _expansion_obstacle(mapping_at(claim, "spec").get("storageClassName"), classes)
+    if obstacle:
+        return Findings.refuse(f"PersistentVolumeClaim {name} cannot grow from {requested} to {wanted}: {obstacle}.")
+    size = {"resources": {"requests": {"storage": wanted}}}
+    write = Write(
+        verb="patch",
+        path=namespaced(intent.platform.namespace, "persistentvolumeclaims", name),
+        body={"spec": size},
+        kind="PersistentVolumeClaim",
+        name=name,
+        before={"spec": {"resources": {"requests": {"storage": requested}}}},
+        after={"spec": size},
     )
-    return [text]
+    return Findings(writes=(write,))
 
 
-def _growth(want: Intent, claim: JSON) -> str:
-    """ "grow", "shrink" or "same": the asked size against the claim's request, by value."""
-    asked = want.options.get("size")
-    has = (((claim.get("spec") or {}).get("resources") or {}).get("requests") or {}).get("storage")
-    if asked is None or has is None:
-        return "same"
+def _not_grown_yet(intent: StorageIntent, claim: JSON) -> Iterator[str]:
+    """The claim requests the wanted size, but its volume has less."""
+    capacity, wanted = mapping_at(claim, "status", "capacity").get("storage"), intent.options.get("size")
     try:
-        left, right = parse_quantity(asked), parse_quantity(has)
+        if wanted is None or capacity is None or parse_quantity(capacity) >= parse_quantity(wanted):
+            return
     except ValueError:
-        return "same"
-    return "grow" if left > right else "shrink" if left < right else "same"
+        return
+    reasons = [str(item.get("message") or item.get("type")) for item in mappings_at(claim, "status", "conditions")]
+    yield (
+        f"PersistentVolumeClaim {intent.options['claim']} is still {capacity}; {wanted} was requested. The volume has "
+        f"not grown yet{': ' + '; '.join(reasons) if reasons else ''}."
+    )
 
 
-def _expandable(name: str | None, classes: Reading) -> tuple[bool, str]:
+def _expansion_obstacle(name: str | None, classes: Reading) -> str:
+    """Why the claim's StorageClass lets it not grow; empty when it does."""
     if not isinstance(classes, tuple):
-        return True, ""  # not readable: the API server decides in the dry run
+        return ""  # not readable: the API server decides in the dry run
     found = named(classes, name or "")
     if found is None:
-        return False, f"its StorageClass {name or '(none)'} does not exist"
-    if not found.get("allowVolumeExpansion"):
-        return False, f"its StorageClass {name} does not allow expansion (allowVolumeExpansion)"
-    return True, ""
-
-
-def once_findings(want: Intent, replicas: int) -> list[str]:
-    """operator fact 4: cannot use ReadWriteOnce access mode with more than one replica / with RollingUpdate."""
-    findings = []
-    claim = want.options["claim"]
-    if replicas > 1:
-        findings.append(
-            f"PersistentVolumeClaim {claim} is ReadWriteOnce and cannot serve {replicas} replicas. "
-            "Set replicas: 1, or use a ReadWriteMany claim."
-        )
-    if want.rollout_strategy == "RollingUpdate":
-        findings.append(
-            f"PersistentVolumeClaim {claim} is ReadWriteOnce and cannot be used with rollout_strategy "
-            "RollingUpdate: the new "
-            "Pod would wait for the volume of the old one. Leave the option out (Recreate is implied) or use "
-            "ReadWriteMany."
-        )
-    return findings
+        return f"its StorageClass {name or '(none)'} does not exist"
+    return (
+        ""
+        if found.get("allowVolumeExpansion")
+        else f"its StorageClass {name} does not allow expansion (allowVolumeExpansion)"
+    )

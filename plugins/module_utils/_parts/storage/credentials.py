@@ -1,22 +1,36 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The credentials of the storage: the user Secret, and whether the running Pods have them. Pure."""
+"""The credentials of the storage: the user Secret, and whether the running Pods have them. Pure.
+
+Sources: Registry v2 page (Configure S3-Compatible Storage Credentials), operator fact 4.
+"""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import (
-    JSON,
     Denied,
+    Findings,
     Reading,
     Readings,
+    Ref,
     Write,
     fingerprint,
     named,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced, secret_text
-from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.intent import SECRET_KEYS, Intent
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
+    JSON,
+    is_object_name,
+    mapping_at,
+    mappings_at,
+    namespaced,
+    secret_text,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.intent import (
+    SECRET_KEYS,
+    StorageIntent,
+)
 
 SECRET_ALTERNATIVES: Mapping[str, Sequence[Sequence[str]]] = {
     "s3": [("REGISTRY_STORAGE_S3_ACCESSKEY", "REGISTRY_STORAGE_S3_SECRETKEY")],
@@ -41,121 +55,84 @@ SOURCE_KEYS = {
 }
 """Where a Secret named by credentials_secret may hold the key: our own name, or that of object bucket claims."""
 
-_INI = {
+_INI_NAMES = {
     "REGISTRY_STORAGE_S3_ACCESSKEY": "aws_access_key_id",
     "REGISTRY_STORAGE_S3_SECRETKEY": "aws_secret_access_key",
 }
 """Names in the ini file of the generated Secret."""
 
-
-def secret_changes(want: Intent, seen: Readings) -> bool:
-    if "secret" not in seen or (
-        "source" not in seen and want.options.get("credentials_secret") not in (None, want.platform.user_secret)
-    ):
-        return False
-    secret = seen["secret"]
-    wanted = _wanted_secret(want, seen)
-    if isinstance(secret, Denied):
-        return False
-    return any(not isinstance(secret, Mapping) or secret_text(secret, key) != value for key, value in wanted.items())
+# -- reading -----------------------------------------------------------------------------------------------------------
 
 
-def secret_is_newer(want: Intent, seen: Readings) -> bool:
+def credential_refs(intent: StorageIntent, seen: Readings) -> list[Ref]:
+    """The user Secret and, where they matter, the Secret to copy from and the one that the operator made."""
+    if intent.backend not in SECRET_KEYS:
+        return []
+    platform, source = intent.platform, _source_name(intent)
+    refs = [Ref("secret", namespaced(platform.namespace, "secrets", platform.user_secret))]
+    if source and is_object_name(source):
+        refs.append(Ref("source", namespaced(platform.namespace, "secrets", source)))
+    if all(ref.label in seen for ref in refs) and (_changed(intent, seen) or _secret_is_newer(intent, seen)):
+        refs.append(Ref("generated", namespaced(platform.namespace, "secrets", platform.generated_secret)))
+    return refs
+
+
+def _source_name(intent: StorageIntent) -> str:
+    """The Secret to copy the credentials from; empty when there is none, or it is the user Secret itself."""
+    name = str(intent.options.get("credentials_secret") or "")
+    return "" if name == intent.platform.user_secret else name
+
+
+def _secret_is_newer(intent: StorageIntent, seen: Readings) -> bool:
     """Whether the user Secret was written after the registry's Deployment: the Pods may still have what was before."""
-    secret, deployment = seen.get("secret"), named(seen.get("deployments"), want.platform.deployment)
+    secret, deployment = seen.get("secret"), named(seen.get("deployments"), intent.platform.deployment)
     if not isinstance(secret, Mapping) or deployment is None:
         return False
     return _written(secret) > _written(deployment)
 
 
 def _written(item: JSON) -> str:
-    """When somebody last wrote the object (not its status), in RFC 3339; "" when it does not tell."""
-    entries = (item.get("metadata") or {}).get("managedFields") or []
+    """When somebody last wrote the object (not its status), in RFC 3339; "" when it does not show."""
+    entries = mappings_at(item, "metadata", "managedFields")
     return max((str(entry.get("time") or "") for entry in entries if not entry.get("subresource")), default="")
 
 
-def _wanted_secret(want: Intent, seen: Readings) -> Mapping[str, str]:
+# -- what is wanted, stored and running --------------------------------------------------------------------------------
+
+
+def _wanted(intent: StorageIntent, seen: Readings) -> Mapping[str, str]:
     """Keys of the user Secret to set: given in the task, or copied from the Secret that credentials_secret names."""
     source = seen.get("source")
     if not isinstance(source, Mapping):
-        return want.secret
-    copied = {}
-    for key in SECRET_KEYS[want.backend].values():
-        for name in SOURCE_KEYS.get(key, (key,)):
-            value = secret_text(source, name)
-            if value:
-                copied[key] = value
-                break
+        return intent.secret
+    copied: dict[str, str] = {}
+    for key in SECRET_KEYS[intent.backend].values():
+        values = [secret_text(source, name) for name in SOURCE_KEYS.get(key, (key,))]
+        value = next((value for value in values if value), None)
+        if value is not None:
+            copied[key] = value
     return copied
 
 
-def check_credentials(want: Intent, seen: Readings) -> tuple[list[str], list[str], list[Write], bool]:
-    """Findings, warnings, the write of the user Secret, and whether running credentials change."""
-    if want.backend not in SECRET_KEYS:
-        return [], [], [], False
-    platform = want.platform
-    name, namespace = platform.user_secret, platform.namespace
-    live = seen.get("secret")
-    findings: list[str] = []
-    source_name = want.options.get("credentials_secret")
-    wanted = _wanted_secret(want, seen)
-    if source_name and source_name != name:
-        source = seen.get("source")
-        if isinstance(source, Denied):
-            return [f"credentials_secret: cannot read Secret {source_name} ({source.message})."], [], [], False
-        if source is None:
-            return [f"credentials_secret: Secret {source_name} does not exist in {namespace}."], [], [], False
-        for key in SECRET_KEYS[want.backend].values():
-            if not wanted.get(key):
-                accepted = " or ".join(SOURCE_KEYS.get(key, (key,)))
-                findings.append(f"credentials_secret: Secret {source_name} has no usable key {accepted}.")
-        if findings:
-            return findings, [], [], False
-    if isinstance(live, Denied):
-        if wanted:
-            return [f"Cannot read Secret {name}, so it cannot be updated safely ({live.message})."], [], [], False
-        return [], [f"Could not check the Secret {name} ({live.message})."], [], False
-    existing = live if isinstance(live, Mapping) else None
-    if not wanted:
-        return [*findings, *_stored_secret_findings(want, existing)], [], [], _stored_are_not_running(want, seen)
-    running = _running_credentials(want.backend, seen.get("generated"), wanted)
-    changed = {key: value for key, value in wanted.items() if existing is None or secret_text(existing, key) != value}
-    if not changed:
-        return findings, [], [], isinstance(seen.get("generated"), Mapping) and not running
-    data = {key: base64.b64encode(value.encode()).decode() for key, value in changed.items()}
-    before = {} if existing is None else {"data": _fingerprints(existing, changed)}
-    after = {"data": {key: fingerprint(value) for key, value in changed.items()}}
-    if existing is None:
-        body: JSON = {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "type": "Opaque",
-            "metadata": {"name": name, "namespace": namespace},
-            "data": data,
-        }
-        write = Write("create", namespaced(namespace, "secrets"), body, "Secret", name, before, after)
-    else:
-        write = Write("patch", namespaced(namespace, "secrets", name), {"data": data}, "Secret", name, before, after)
-    return findings, [], [write], not running
+def _stored(intent: StorageIntent, seen: Readings) -> Mapping[str, str]:
+    """What the user Secret holds of the backend's keys."""
+    secret = seen.get("secret")
+    if not isinstance(secret, Mapping):
+        return {}
+    values = {key: secret_text(secret, key) for key in SECRET_KEYS[intent.backend].values()}
+    return {key: value for key, value in values.items() if value is not None}
 
 
-def _stored_are_not_running(want: Intent, seen: Readings) -> bool:
-    """The Secret that is used as it is was written after the Deployment, and holds something else than what runs."""
-    secret, generated = seen.get("secret"), seen.get("generated")
-    if not isinstance(secret, Mapping) or not isinstance(generated, Mapping):
-        return False
-    stored = {key: secret_text(secret, key) or "" for key in SECRET_KEYS[want.backend].values()}
-    stored = {key: value for key, value in stored.items() if value}
-    return bool(stored) and not _running_credentials(want.backend, generated, stored)
+def _changed(intent: StorageIntent, seen: Readings) -> Mapping[str, str]:
+    """The wanted keys that the user Secret does not hold; none while it may not be read."""
+    if isinstance(seen.get("secret"), Denied):
+        return {}
+    stored = _stored(intent, seen)
+    return {key: value for key, value in _wanted(intent, seen).items() if stored.get(key) != value}
 
 
-def _fingerprints(secret: JSON, keys: Mapping[str, str]) -> Mapping[str, str | None]:
-    values = {key: secret_text(secret, key) for key in keys}
-    return {key: None if value is None else fingerprint(value) for key, value in values.items()}
-
-
-def _running_credentials(backend: str, generated: Reading, wanted: Mapping[str, str]) -> bool:
-    """True when the operator's generated Secret already carries these values: then no rollout will follow.
+def _running(backend: str, generated: Reading, wanted: Mapping[str, str]) -> bool:
+    """Whether the operator's generated Secret already carries these values: then no rollout will follow.
 
     operator fact 4 (S3): the generated Secret holds the credentials that the running Pods were rolled out with, for S3
     as an ini file. Values are compared as a whole and each in its place: a key that lost its last letter, or two that
@@ -164,7 +141,7 @@ def _running_credentials(backend: str, generated: Reading, wanted: Mapping[str, 
     if not isinstance(generated, Mapping):
         return False
     found: dict[str, str] = {}
-    for key in generated.get("data") or {}:
+    for key in mapping_at(generated, "data"):
         text = secret_text(generated, key) or ""
         found[key] = text
         if backend == "s3":
@@ -172,30 +149,104 @@ def _running_credentials(backend: str, generated: Reading, wanted: Mapping[str, 
             found.update({name.strip(): value.strip() for name, sign, value in lines if sign})
     if backend != "s3":
         return all(value in found.values() for value in wanted.values())
-    return all(any(found.get(name) == value for name in (key, _INI[key])) for key, value in wanted.items())
+    return all(any(found.get(name) == value for name in (key, _INI_NAMES[key])) for key, value in wanted.items())
 
 
-def _stored_secret_findings(want: Intent, secret: JSON | None) -> list[str]:
+def credentials_roll(intent: StorageIntent, seen: Readings) -> bool:
+    """Whether the Pods have yet to be renewed for the credentials: they run with others."""
+    if intent.backend not in SECRET_KEYS:
+        return False
+    generated, changed = seen.get("generated"), _changed(intent, seen)
+    if changed:
+        return not _running(intent.backend, generated, _wanted(intent, seen))
+    # Stored as wanted, but perhaps written while the operator stood still.
+    stored = {key: value for key, value in _stored(intent, seen).items() if value}
+    compared = _wanted(intent, seen) or stored
+    return isinstance(generated, Mapping) and bool(compared) and not _running(intent.backend, generated, compared)
+
+
+# -- deciding ----------------------------------------------------------------------------------------------------------
+
+
+def check_credentials(intent: StorageIntent, seen: Readings) -> Findings:
+    """Whether there are usable credentials, and the write of the user Secret."""
+    source = _source_name(intent)
+    if intent.backend not in SECRET_KEYS or (source and not is_object_name(source)):
+        return Findings()
+    unusable = tuple(_source_problems(intent, seen))
+    if unusable:
+        return Findings(unusable)
+    name, live, wanted = intent.platform.user_secret, seen.get("secret"), _wanted(intent, seen)
+    if isinstance(live, Denied):
+        if wanted:
+            return Findings.refuse(f"Cannot read Secret {name}, so it cannot be updated safely ({live.message}).")
+        return Findings.warn(f"Could not check the Secret {name} ({live.message}).")
+    secret = live if isinstance(live, Mapping) else None
+    if not wanted:
+        return Findings.refuse(*_stored_problems(intent, secret))
+    changed = _changed(intent, seen)
+    return Findings(writes=(_secret_write(intent, secret, changed),)) if changed else Findings()
+
+
+def _source_problems(intent: StorageIntent, seen: Readings) -> Iterator[str]:
+    """Why the Secret that credentials_secret names cannot be copied from."""
+    name, source = _source_name(intent), seen.get("source")
+    if not name:
+        return
+    if isinstance(source, Denied):
+        yield f"credentials_secret: cannot read Secret {name} ({source.message})."
+    elif source is None:
+        yield f"credentials_secret: Secret {name} does not exist in {intent.platform.namespace}."
+    else:
+        copied = _wanted(intent, seen)
+        for key in SECRET_KEYS[intent.backend].values():
+            if key not in copied:
+                accepted = " or ".join(SOURCE_KEYS.get(key, (key,)))
+                yield f"credentials_secret: Secret {name} has no usable key {accepted}."
+
+
+def _secret_write(intent: StorageIntent, live: JSON | None, changed: Mapping[str, str]) -> Write:
+    """Only the keys that differ; before and after are fingerprints."""
+    name, namespace = intent.platform.user_secret, intent.platform.namespace
+    data = {key: base64.b64encode(value.encode()).decode() for key, value in changed.items()}
+    after = {"data": {key: fingerprint(value) for key, value in changed.items()}}
+    if live is not None:
+        before = {key: secret_text(live, key) for key in changed}
+        return Write(
+            verb="patch",
+            path=namespaced(namespace, "secrets", name),
+            body={"data": data},
+            kind="Secret",
+            name=name,
+            before={"data": {key: None if value is None else fingerprint(value) for key, value in before.items()}},
+            after=after,
+        )
+    body: JSON = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "Opaque",
+        "metadata": {"name": name, "namespace": namespace},
+        "data": data,
+    }
+    return Write("create", namespaced(namespace, "secrets"), body, "Secret", name, {}, after)
+
+
+def _stored_problems(intent: StorageIntent, secret: JSON | None) -> Iterator[str]:
     """No credentials in the task: the Secret that is there must be complete."""
-    name, namespace = want.platform.user_secret, want.platform.namespace
-    options = ", ".join(f"{want.backend}.{option}" for option in SECRET_KEYS[want.backend])
+    name, namespace = intent.platform.user_secret, intent.platform.namespace
     if secret is None:
-        return [f"Secret {name} does not exist in {namespace} and the task gives no credentials ({options})."]
-    gaps: list[list[str]] = []
-    for keys in SECRET_ALTERNATIVES[want.backend]:
-        missing = [key for key in keys if not (secret_text(secret, key) or "").strip()]
+        options = ", ".join(f"{intent.backend}.{option}" for option in SECRET_KEYS[intent.backend])
+        yield f"Secret {name} does not exist in {namespace} and the task gives no credentials ({options})."
+        return
+    gaps: list[str] = []
+    for keys in SECRET_ALTERNATIVES[intent.backend]:
+        values = {key: secret_text(secret, key) or "" for key in keys}
+        missing = [key for key, value in values.items() if not value.strip()]
         if not missing:
-            spaced = [
-                key for key in keys if (secret_text(secret, key) or "") != (secret_text(secret, key) or "").strip()
-            ]
+            spaced = [key for key, value in values.items() if value != value.strip()]
             if spaced:
-                return [
-                    f"Secret {name}: {', '.join(spaced)} begins or ends with a blank or a line break; set it without."
-                ]
-            return []
-        gaps.append(missing)
-    present = sorted(secret.get("data") or {})
-    wanted = " or ".join("+".join(gap) for gap in gaps)
-    return [
-        f"Secret {name} in {namespace} lacks {wanted} (missing or empty); it has: {', '.join(present) or 'no keys'}."
-    ]
+                yield f"Secret {name}: {', '.join(spaced)} begins or ends with a blank or a line break; set it without."
+            return
+        gaps.append("+".join(missing))
+    present = ", ".join(sorted(mapping_at(secret, "data"))) or "no keys"
+    yield f"Secret {name} in {namespace} lacks {' or '.join(gaps)} (missing or empty); it has: {present}."

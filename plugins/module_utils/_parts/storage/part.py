@@ -38,7 +38,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.stora
     StorageNeed,
     StorageSnapshot,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.intent import intent
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.intent import parse_intent
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.judge import judge
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.plan import needs, plan
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
@@ -53,7 +53,7 @@ class StoragePart(Part[StorageGoal, StorageSnapshot]):
 
     def __init__(self, platform: Platform, params: JSON) -> None:
         super().__init__(platform)
-        self._intent = intent(params, platform)
+        self._intent = parse_intent(params, platform)
 
     @property
     def main_path(self) -> str:

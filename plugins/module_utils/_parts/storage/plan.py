@@ -1,53 +1,55 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Storage of the registry: parameters to intent, what must be refused, what must be written, what must then be true.
+"""What must be refused, what must be written, and what must then be true of the registry's storage. Pure.
 
-Pure: takes parameters and what was read, returns a Plan. Sources: Registry v2 page (Configure Development Storage,
-Configure PVC Storage, Configure S3-Compatible Storage Credentials, Operate Storage) and operator facts 1, 2, 4.
+Sources: Registry v2 page (Configure Development Storage, Configure PVC Storage, Configure S3-Compatible Storage
+Credentials, Operate Storage) and operator facts 1, 2, 4.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import (
-    JSON,
     Denied,
+    Findings,
     Plan,
     Reading,
     Readings,
     Ref,
     Write,
     named,
+    spec_patch,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import apply, diff, owned
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
+    JSON,
+    being_deleted,
+    condition,
+    generation,
+    mapping_at,
+    namespaced,
+    number_at,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.claim import (
     check_claim,
-    needs_classes,
-    once_findings,
+    claim_refs,
+    read_write_once,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.credentials import (
     check_credentials,
-    secret_changes,
-    secret_is_newer,
+    credential_refs,
+    credentials_roll,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import StorageGoal
-from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.intent import (
-    NAME,
-    SECRET_KEYS,
-    Intent,
-    encodable,
-)
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.intent import StorageIntent
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.trusted_ca import (
     bundle_rolls,
     check_trusted_ca,
-    new_bundle,
+    trusted_ca_refs,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.resources import config_absent
 
-PERSISTENT = ("pvc", "s3", "swift", "gcs", "ibmcos", "azure")
-
-PLACE_FIELDS: Mapping[str, Sequence[str]] = {
+LOCATION_FIELDS: Mapping[str, Sequence[str]] = {
     "pvc": ("claim",),
     "s3": ("bucket", "regionEndpoint"),
     "swift": ("container", "authURL"),
@@ -55,253 +57,264 @@ PLACE_FIELDS: Mapping[str, Sequence[str]] = {
     "ibmcos": ("bucket",),
     "azure": ("container", "accountName"),
 }
-"""The fields that say where the images are; another value is another place."""
+"""The fields that say where a persistent backend keeps the images; another value is another location."""
 
 NUDGE = "image-registry.alauda.io/claim-appeared"
 """Annotation on the Config that makes the operator look at a claim it has missed."""
 
 
-def needs(want: Intent, seen: Readings) -> list[Ref]:
+# -- reading -----------------------------------------------------------------------------------------------------------
+
+
+def needs(intent: StorageIntent, seen: Readings) -> list[Ref]:
     """What to read next; empty when everything needed has been seen. Nothing to change: 2 to 4 requests in all."""
-    platform = want.platform
-    namespace = platform.namespace
+    platform = intent.platform
     refs = [
         Ref("config", platform.config_path, required=True),
-        Ref("deployments", namespaced(namespace, "deployments", api="/apis/apps/v1"), collection=True),
+        Ref("deployments", namespaced(platform.namespace, "deployments", api="/apis/apps/v1"), collection=True),
+        *claim_refs(intent, seen),
+        *credential_refs(intent, seen),
+        *trusted_ca_refs(intent, seen),
     ]
-    if want.backend == "pvc":
-        refs.append(Ref("claim", namespaced(namespace, "persistentvolumeclaims", want.options["claim"])))
-        if needs_classes(want, seen):
-            refs.append(Ref("classes", "/apis/storage.k8s.io/v1/storageclasses", collection=True))
-    if want.backend in SECRET_KEYS:
-        refs.append(Ref("secret", namespaced(namespace, "secrets", platform.user_secret)))
-        source = want.options.get("credentials_secret")
-        if source and source != platform.user_secret and NAME.match(source):
-            refs.append(Ref("source", namespaced(namespace, "secrets", source)))
-        if secret_changes(want, seen) or secret_is_newer(want, seen):
-            refs.append(Ref("generated", namespaced(namespace, "secrets", platform.generated_secret)))
-    if want.backend == "s3" and want.options.get("trusted_ca"):
-        name = want.options["trusted_ca"]["name"]
-        if NAME.match(name):
-            refs.append(Ref("ca", namespaced(platform.trusted_ca_namespace, "configmaps", name)))
-        if "ca" in seen and new_bundle(want, seen["ca"]) is not None:
-            refs.append(Ref("bundles", namespaced(namespace, "configmaps", platform.certificates)))
     return [ref for ref in refs if ref.label not in seen]
 
 
-def plan(want: Intent, seen: Readings) -> Plan[StorageGoal]:
-    """Findings (then nothing may be written), warnings, writes in order, and the goal to verify."""
-    config = seen["config"]
+# -- deciding ----------------------------------------------------------------------------------------------------------
+
+
+def plan(intent: StorageIntent, seen: Readings) -> Plan[StorageGoal]:
+    """Findings (with a refusal nothing may be written), writes in order, and the goal to verify."""
+    config, known = seen["config"], Findings(intent.problems, intent.warnings)
     if not isinstance(config, Mapping):
-        return Plan(
-            refusals=(
-                *want.problems,
-                (
-                    f"Config/{want.platform.singleton} does not exist: the operator creates it when it starts. "
-                    "Check that the registry operator is installed and running, then run again."
-                ),
-            ),
-            warnings=want.warnings,
-        )
-    findings = list(want.problems)
-    warnings = list(want.warnings)
-    if not all(encodable(value) for value in want.secret.values()):
-        return Plan(refusals=tuple(findings), warnings=tuple(warnings))
-    live: JSON = config.get("spec") or {}
-    deployments = seen.get("deployments")
-    warnings += _operator_warnings(want, deployments)
-    if config.get("metadata", {}).get("deletionTimestamp"):
-        findings.append(
-            f"Config/{want.platform.singleton} is being deleted; wait until the operator has made a new one."
-        )
-
-    spec = dict(want.spec)
-    modes, claim_findings, claim_warnings, claim_writes = check_claim(want, seen)
-    findings += claim_findings
-    warnings += claim_warnings
-    replicas = want.replicas if want.replicas is not None else int(live.get("replicas") or 0)
-    once = bool(modes) and "ReadWriteMany" not in modes
-    if once:
-        findings += once_findings(want, replicas)
-        if want.rollout_strategy is None:
-            spec["rolloutStrategy"] = "Recreate"
-    elif want.rollout_strategy is None and live.get("rolloutStrategy") == "Recreate" and want.backend != "emptydir":
-        warnings.append(
-            "spec.rolloutStrategy is Recreate (left from a ReadWriteOnce claim?): each rollout interrupts pulls. "
-            "Say rollout_strategy: RollingUpdate to change it."
-        )
-    if want.backend == "emptydir" and replicas > 1:
-        findings.append(
-            f"emptyDir with {replicas} replicas: each Pod would keep its own images and pulls would fail at random. "
-            "Set replicas: 1 (Registry v2 page, Configure Development Storage)."
-        )
-    if want.replicas is None and live.get("replicas") == 0 and spec["managementState"] == "Managed":
-        findings.append(
-            "replicas: the Config asks for 0, so no registry would run and nothing could be verified. Say how many, "
-            "for instance replicas: 1."
-        )
-    if want.replicas is None and "replicas" not in live:
-        findings.append("replicas: the Config has none and the task gives none; the API requires it.")
-    secret_findings, secret_warnings, secret_writes, rotated = check_credentials(want, seen)
-    findings += secret_findings
-    warnings += secret_warnings
-    ca_findings, ca_warnings, ca_writes = check_trusted_ca(want, seen)
-    findings += ca_findings
-    warnings += ca_warnings
-    if want.backend == "s3":
-        findings += _effective_s3_findings(want, live)
-
-    spec["storage"] = _exclusive(want, live, spec["storage"])
-    left = _left_behind(want, config, spec["storage"])
-    if left and want.on_backend_change != "allow":
-        findings.append(
-            f"The registry's images are in {left}; this task would leave them there and start with "
-            f"{_place_text(want.key, spec['storage'][want.key])}. Nothing is copied, and pulls of older images "
-            "fail with "
-            "'manifest unknown'. Move the data first, then say on_backend_change: allow."
-        )
-    if findings:
-        return Plan(refusals=tuple(findings), warnings=tuple(warnings))
-    patch = diff(spec, live)
-    writes = [*claim_writes, *ca_writes, *secret_writes]
-    if patch:
-        body = {"spec": patch}
-        writes.append(
-            Write(
-                verb="patch",
-                path=want.platform.config_path,
-                body=body,
-                kind="Config",
-                name=want.platform.singleton,
-                before={"spec": owned(spec, live)},
-                after={"spec": owned(spec, apply(patch, live))},
-            )
-        )
-    elif _needs_nudge(want, config, claim_writes):
-        writes.append(_nudge(want, config))
-    deployment = named(deployments, want.platform.deployment)
-    bundled = bool(ca_writes) and not rotated and bundle_rolls(want, seen)
-    meta: JSON = (deployment or {}).get("metadata") or {}
-    goal = StorageGoal(
-        spec=spec,
-        min_generation=int(config.get("metadata", {}).get("generation") or 0),
-        backend=want.key,
-        claim=want.options["claim"] if want.backend == "pvc" else None,
-        deployment_generation_over=(
-            int(meta.get("generation") or 0) if (rotated or bundled) and deployment is not None else None
-        ),
-        deployment_uid=str(meta.get("uid") or ""),
-        renewal_may_not_come=bundled,
-        probe=want.probe,
-        container=want.platform.container,
+        return Plan((*known.refusals, config_absent(intent.platform)), known.warnings)
+    if not intent.writable:
+        return Plan(known.refusals, known.warnings)
+    spec = _desired_spec(intent, config, seen)
+    left_behind = _left_behind(intent, config, spec["storage"])
+    findings = (
+        known
+        + _check_operator(intent, config, seen.get("deployments"))
+        + check_claim(intent, seen)
+        + _check_replicas(intent, config, seen)
+        + check_trusted_ca(intent, seen)
+        + check_credentials(intent, seen)
+        + _check_region(intent, config)
+        + _check_switch(intent, spec, left_behind)
     )
-    if spec["managementState"] == "Unmanaged":
-        warnings.append(
-            "management_state: Unmanaged tells the operator to stand still: the values are stored, but nothing "
-            "applies them."
-        )
+    if findings.refusals:
+        return Plan(findings.refusals, findings.warnings)
     return Plan(
-        warnings=tuple(warnings),
-        writes=tuple(writes),
-        goal=goal,
-        values={"left_behind": [left] if left else []},
+        warnings=findings.warnings,
+        writes=(*findings.writes, *_config_writes(intent, spec, config, findings.writes)),
+        goal=_goal(intent, spec, seen, findings.writes),
+        values={"left_behind": [left_behind] if left_behind else []},
         verify=spec["managementState"] == "Managed",
     )
 
 
-def _needs_nudge(want: Intent, config: JSON, claim_writes: list[Write]) -> bool:
-    """Whether the operator waits for a claim that is there by now, or will be.
+def _desired_spec(intent: StorageIntent, config: JSON, seen: Readings) -> dict[str, Any]:
+    """The intent's spec, completed by what the cluster decides.
 
-    operator facts 3.4 and 4: claims are not watched, and errors are retried after up to 1000 s; any event of the Config
-    makes the operator look at once.
+    Every other backend that is present on the object is nulled in the same patch (operator fact 4, one backend).
     """
-    if want.backend != "pvc":
-        return False
-    missing = f'persistentvolumeclaims "{want.options["claim"]}" not found'
-    conditions = (config.get("status") or {}).get("conditions") or []
-    stuck = any(missing in str(item.get("message") or "") for item in conditions if item.get("type") == "Progressing")
-    return stuck or any(write.verb == "create" for write in claim_writes)
+    present = [key for key in mapping_at(config, "spec", "storage") if key not in ("managementState", intent.key)]
+    spec = {**intent.spec, "storage": {**intent.spec["storage"], **dict.fromkeys(present)}}
+    if intent.rollout_strategy is None and read_write_once(intent, seen):
+        spec["rolloutStrategy"] = "Recreate"
+    return spec
 
 
-def _nudge(want: Intent, config: JSON) -> Write:
-    """An annotation, which changes no field of the spec and is an event to the operator."""
-    value = f"{want.options['claim']}@{(config.get('metadata') or {}).get('resourceVersion')}"
-    change = {"metadata": {"annotations": {NUDGE: value}}}
-    return Write("patch", want.platform.config_path, change, "Config", want.platform.singleton, {}, change)
+def _config_writes(intent: StorageIntent, spec: JSON, config: JSON, before: tuple[Write, ...]) -> tuple[Write, ...]:
+    """The patch of the Config, or the nudge where nothing differs. before: the writes that go first."""
+    platform = intent.platform
+    write = spec_patch(platform.config_path, "Config", platform.singleton, spec, mapping_at(config, "spec"))
+    if write is None and _needs_nudge(intent, config, before):
+        write = _nudge(intent, config)
+    return () if write is None else (write,)
 
 
-def _operator_warnings(want: Intent, deployments: Reading) -> list[str]:
-    """The operator's own Deployment: without it nothing will happen, but that is not ours to refuse."""
-    name, namespace = want.platform.operator_deployment, want.platform.namespace
-    if isinstance(deployments, Denied):
-        return [
-            f"Could not look at Deployments in {namespace} ({deployments.message}): the rollout cannot be verified."
-        ]
+def _goal(intent: StorageIntent, spec: JSON, seen: Readings, writes: tuple[Write, ...]) -> StorageGoal:
+    """What must then be true. writes: what goes before the Config's own."""
+    deployment = named(seen.get("deployments"), intent.platform.deployment)
+    credentials = credentials_roll(intent, seen)
+    bundle = not credentials and any(write.kind == "ConfigMap" for write in writes) and bundle_rolls(intent, seen)
+    renewed = (credentials or bundle) and deployment is not None
+    return StorageGoal(
+        spec=spec,
+        min_generation=generation(seen["config"]),
+        backend=intent.key,
+        claim=intent.options["claim"] if intent.backend == "pvc" else None,
+        deployment_generation_over=generation(deployment) if renewed else None,
+        deployment_uid=str(mapping_at(deployment, "metadata").get("uid") or ""),
+        renewal_may_not_come=bundle,
+        probe=intent.probe,
+        container=intent.platform.container,
+    )
+
+
+# -- checks ------------------------------------------------------------------------------------------------------------
+
+
+def _check_operator(intent: StorageIntent, config: JSON, deployments: Reading) -> Findings:
+    """Whether anything will act on the change; an operator that does not run is not ours to refuse."""
+    refusals: list[str] = []
+    warnings = [*_operator_warnings(intent, deployments)]
+    if being_deleted(config):
+        refusals.append(
+            f"Config/{intent.platform.singleton} is being deleted; wait until the operator has made a new one."
+        )
+    if intent.spec["managementState"] == "Unmanaged":
+        warnings.append(
+            "management_state: Unmanaged makes the operator stand still: the values are stored, but nothing applies "
+            "them."
+        )
+    return Findings(tuple(refusals), tuple(warnings))
+
+
+def _operator_warnings(intent: StorageIntent, deployments: Reading) -> Iterator[str]:
+    name, namespace = intent.platform.operator_deployment, intent.platform.namespace
     operator = named(deployments, name)
-    if operator is None:
-        return [f"The operator's Deployment {name} does not exist in {namespace}: nothing may act on the change."]
-    if int(operator.get("spec", {}).get("replicas", 1) or 0) == 0:
-        return [f"The operator's Deployment {name} is scaled to 0: nothing will act on the change."]
-    if int(operator.get("status", {}).get("availableReplicas") or 0) == 0:
-        return [f"The operator's Deployment {name} has no available replica: the change may not be acted upon."]
-    return []
+    if isinstance(deployments, Denied):
+        yield f"Could not look at Deployments in {namespace} ({deployments.message}): the rollout cannot be verified."
+    elif operator is None:
+        yield f"The operator's Deployment {name} does not exist in {namespace}: nothing may act on the change."
+    elif mapping_at(operator, "spec").get("replicas", 1) == 0:
+        yield f"The operator's Deployment {name} is scaled to 0: nothing will act on the change."
+    elif not number_at(operator, "status", "availableReplicas"):
+        yield f"The operator's Deployment {name} has no available replica: the change may not be acted upon."
 
 
-def _effective_s3_findings(want: Intent, live: JSON) -> list[str]:
-    """What the bucket's description lacks once the untouched live fields are added."""
-    now = (live.get("storage") or {}).get("s3") or {}
-    wanted = want.spec["storage"]["s3"]
-    if not wanted.get("region", now.get("region")):
-        return [
-            (
-                "s3.region: is needed (the registry process ends with 'no region parameter provided' without it); "
-                "for an S3-compatible service take the value it documents, often us-east-1."
-            )
-        ]
-    return []
+def _check_replicas(intent: StorageIntent, config: JSON, seen: Readings) -> Findings:
+    """Whether the storage can serve that many replicas, and the way they are replaced."""
+    live = mapping_at(config, "spec")
+    replicas = number_at(live, "replicas") if intent.replicas is None else intent.replicas
+    once = read_write_once(intent, seen)
+    refusals: list[str] = []
+    warnings: list[str] = []
+    if once:
+        refusals += _read_write_once_problems(intent, replicas)
+    if intent.backend == "emptydir" and replicas > 1:
+        refusals.append(
+            f"emptyDir with {replicas} replicas: each Pod would keep its own images and pulls would fail at random. "
+            "Set replicas: 1 (Registry v2 page, Configure Development Storage)."
+        )
+    if intent.replicas is None and "replicas" not in live:
+        refusals.append("replicas: the Config has none and the task gives none; the API requires it.")
+    elif intent.replicas is None and replicas == 0 and intent.spec["managementState"] == "Managed":
+        refusals.append(
+            "replicas: the Config has 0, so no registry would run and nothing could be verified. Set a number, for "
+            "instance replicas: 1."
+        )
+    recreate = intent.rollout_strategy is None and live.get("rolloutStrategy") == "Recreate"
+    if recreate and not once and intent.backend != "emptydir":
+        warnings.append(
+            "spec.rolloutStrategy is Recreate (left from a ReadWriteOnce claim?): each rollout interrupts pulls. Set "
+            "rollout_strategy: RollingUpdate to change it."
+        )
+    return Findings(tuple(refusals), tuple(warnings))
 
 
-def _exclusive(want: Intent, live: JSON, storage: JSON) -> JSON:
-    """Every other backend that is present on the object is nulled in the same patch (operator fact 4, one backend)."""
-    present = [key for key in live.get("storage") or {} if key not in ("managementState", want.key)]
-    return {**storage, **dict.fromkeys(present)}
+def _read_write_once_problems(intent: StorageIntent, replicas: int) -> Iterator[str]:
+    """operator fact 4: cannot use ReadWriteOnce access mode with more than one replica / with RollingUpdate."""
+    claim = intent.options["claim"]
+    if replicas > 1:
+        yield (
+            f"PersistentVolumeClaim {claim} is ReadWriteOnce and cannot serve {replicas} replicas. Set replicas: 1, or "
+            "use a ReadWriteMany claim."
+        )
+    if intent.rollout_strategy == "RollingUpdate":
+        yield (
+            f"PersistentVolumeClaim {claim} is ReadWriteOnce and cannot be used with rollout_strategy RollingUpdate: "
+            "the new Pod would wait for the volume of the old one. Leave the option out (Recreate is implied) or use "
+            "ReadWriteMany."
+        )
 
 
-def _left_behind(want: Intent, config: JSON, storage: JSON) -> str:
-    """The place with images that the registry would leave, or "". status.storage says where it really is."""
-    for source in (config.get("status") or {}, config.get("spec") or {}):
-        now = source.get("storage") or {}
-        key = next((name for name in PERSISTENT if now.get(name) is not None), None)
-        if key is not None:
-            break
-        if any(name != "managementState" for name in now):
-            return ""  # emptyDir: nothing that could be lost
-    else:
+def _check_region(intent: StorageIntent, config: JSON) -> Findings:
+    """Whether the bucket has a region once the untouched live fields are added."""
+    if intent.backend != "s3":
+        return Findings()
+    stored = mapping_at(config, "spec", "storage", "s3").get("region")
+    if intent.spec["storage"]["s3"].get("region", stored):
+        return Findings()
+    return Findings.refuse(
+        "s3.region: is needed (the registry process ends with 'no region parameter provided' without it); for an "
+        "S3-compatible service take the value it documents, often us-east-1."
+    )
+
+
+# -- a switch of the backend -------------------------------------------------------------------------------------------
+
+
+def _check_switch(intent: StorageIntent, spec: JSON, left_behind: str) -> Findings:
+    if not left_behind or intent.on_backend_change == "allow":
+        return Findings()
+    start = _location(intent.key, spec["storage"][intent.key])
+    return Findings.refuse(
+        f"The registry's images are in {left_behind}; this task would leave them there and start with {start}. Nothing "
+        "is copied, and pulls of older images fail with 'manifest unknown'. Move the data first, then set "
+        "on_backend_change: allow."
+    )
+
+
+def _left_behind(intent: StorageIntent, config: JSON, storage: JSON) -> str:
+    """The location with images that the registry would leave, or "". status.storage says where it really is."""
+    key, settings = _current_backend(config)
+    if not key:
         return ""
-    if key == want.key:
+    fields = LOCATION_FIELDS[key]
+    if key == intent.key:
         wanted = storage[key]
-        moved = [
-            field
-            for field in PLACE_FIELDS[key]
-            if field in wanted and _address(wanted[field]) != _address(now[key].get(field))
-        ]
-        if not moved:
-            return ""
-    elif not any(now[key].get(field) for field in PLACE_FIELDS[key]):
-        return ""
-    return _place_text(key, now[key])
+        moves = any(field in wanted and _address(wanted[field]) != _address(settings.get(field)) for field in fields)
+    else:
+        moves = any(settings.get(field) for field in fields)
+    return _location(key, settings) if moves else ""
+
+
+def _current_backend(config: JSON) -> tuple[str, JSON]:
+    """Key and settings of the persistent backend in use; an empty key for none (emptyDir has nothing to lose)."""
+    for place in ("status", "spec"):
+        storage = mapping_at(config, place, "storage")
+        key = next((name for name in LOCATION_FIELDS if storage.get(name) is not None), "")
+        if key or any(name != "managementState" for name in storage):
+            return key, mapping_at(storage, key)
+    return "", {}
 
 
 def _address(value: Any) -> str:
     return str(value or "").rstrip("/")
 
 
-def _place_text(key: str, storage: JSON) -> str:
+def _location(key: str, settings: JSON) -> str:
+    """Where a backend keeps the images, for messages."""
     if key == "pvc":
-        return f"PersistentVolumeClaim {storage.get('claim') or 'image-registry-storage'}"
+        return f"PersistentVolumeClaim {settings.get('claim') or 'image-registry-storage'}"
     if key == "emptyDir":
         return "an empty emptyDir"
-    where = storage.get("regionEndpoint") or storage.get("authURL") or storage.get("accountName")
-    name = storage.get("bucket") or storage.get("container") or "?"
-    word = "container" if "container" in storage else "bucket"
-    return f"{key} {word} {name}{f' at {where}' if where else ''}"
+    endpoint = settings.get("regionEndpoint") or settings.get("authURL") or settings.get("accountName")
+    name = settings.get("bucket") or settings.get("container") or "?"
+    word = "container" if "container" in settings else "bucket"
+    return f"{key} {word} {name}{f' at {endpoint}' if endpoint else ''}"
+
+
+# -- a claim that the operator has missed ------------------------------------------------------------------------------
+
+
+def _needs_nudge(intent: StorageIntent, config: JSON, writes: tuple[Write, ...]) -> bool:
+    """Whether the operator waits for a claim that is there by now, or will be.
+
+    operator facts 3.4 and 4: claims are not watched, and errors are retried after up to 1000 s; any event of the Config
+    makes the operator look at once.
+    """
+    if intent.backend != "pvc":
+        return False
+    missing = f'persistentvolumeclaims "{intent.options["claim"]}" not found'
+    created = any((write.verb, write.kind) == ("create", "PersistentVolumeClaim") for write in writes)
+    return created or missing in condition(config, "Progressing").message
+
+
+def _nudge(intent: StorageIntent, config: JSON) -> Write:
+    """An annotation, which changes no field of the spec and is an event to the operator."""
+    version = mapping_at(config, "metadata").get("resourceVersion")
+    change = {"metadata": {"annotations": {NUDGE: f"{intent.options['claim']}@{version}"}}}
+    return Write("patch", intent.platform.config_path, change, "Config", intent.platform.singleton, {}, change)

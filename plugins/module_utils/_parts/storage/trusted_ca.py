@@ -3,93 +3,114 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import (
-    JSON,
     Denied,
+    Findings,
     Reading,
     Readings,
+    Ref,
     Write,
     fingerprint,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
+    JSON,
+    is_object_name,
+    mapping_at,
+    namespaced,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.intent import (
-    NAME,
-    Intent,
-    certificates,
+    StorageIntent,
+    holds_certificate,
 )
 
 
-def check_trusted_ca(want: Intent, seen: Readings) -> tuple[list[str], list[str], list[Write]]:
-    """The ConfigMap with the endpoint's CA: created or updated from `pem`, else checked."""
-    given = want.options.get("trusted_ca") if want.backend == "s3" else None
-    if not given or not NAME.match(given["name"]):
-        return [], [], []
-    platform = want.platform
-    key, name, namespace = platform.trusted_ca_key, given["name"], platform.trusted_ca_namespace
-    live, pem = seen.get("ca"), given.get("pem")
+def trusted_ca_refs(intent: StorageIntent, seen: Readings) -> list[Ref]:
+    """The ConfigMap and, where another bundle is to be stored, the operator's own copy of what the Pods have."""
+    name, platform = _name(intent), intent.platform
+    if not name:
+        return []
+    refs = [Ref("ca", namespaced(platform.trusted_ca_namespace, "configmaps", name))]
+    if "ca" in seen and _new_bundle(intent, seen["ca"]) is not None:
+        refs.append(Ref("bundles", namespaced(platform.namespace, "configmaps", platform.certificates)))
+    return refs
+
+
+def _name(intent: StorageIntent) -> str:
+    """Name of the ConfigMap; empty when none is to be used."""
+    name = str((intent.options.get("trusted_ca") or {}).get("name") or "")
+    return name if is_object_name(name) else ""
+
+
+def check_trusted_ca(intent: StorageIntent, seen: Readings) -> Findings:
+    """Whether the ConfigMap can be used, and the write that creates or updates it from ``pem``."""
+    name, live = _name(intent), seen.get("ca")
+    if not name:
+        return Findings()
     if isinstance(live, Denied):
-        return [], [f"Could not check the ConfigMap {name} ({live.message})."], []
-    if pem is None:
-        if live is None:
-            return [f"trusted_ca: ConfigMap {name} does not exist in {namespace} (give pem to have it made)."], [], []
-        data = (live.get("data") or {}) if isinstance(live, Mapping) else {}
-        if key not in data:
-            has = ", ".join(sorted(data)) or "no keys"
-            return (
-                [f"trusted_ca: ConfigMap {name} has no key {key} (it has: {has}); the operator reads only that key."],
-                [],
-                [],
-            )
-        if not certificates(data[key]):
-            text = (
-                f"trusted_ca: {key} in ConfigMap {name} holds no PEM certificate; the operator would ignore it "
-                "silently."
-            )
-            return [text], [], []
-        return [], [], []
-    existing = live if isinstance(live, Mapping) else None
-    old = ((existing or {}).get("data") or {}).get(key)
-    bundle = new_bundle(want, existing)
+        return Findings.warn(f"Could not check the ConfigMap {name} ({live.message}).")
+    if intent.options["trusted_ca"].get("pem") is None:
+        return Findings.refuse(*_problems(intent, name, live))
+    bundle = _new_bundle(intent, live)
     if bundle is None:
-        return [], [], []
+        return Findings()
+    return Findings(writes=(_write(intent, name, live if isinstance(live, Mapping) else None, bundle),))
+
+
+def _problems(intent: StorageIntent, name: str, live: Reading) -> Iterator[str]:
+    """What is wrong with a ConfigMap that somebody else has made."""
+    key, namespace = intent.platform.trusted_ca_key, intent.platform.trusted_ca_namespace
+    data = mapping_at(live, "data")
+    if live is None:
+        yield f"trusted_ca: ConfigMap {name} does not exist in {namespace} (give pem to have it created)."
+    elif key not in data:
+        present = ", ".join(sorted(data)) or "no keys"
+        yield f"trusted_ca: ConfigMap {name} has no key {key} (it has: {present}); the operator reads only that key."
+    elif not holds_certificate(data[key]):
+        yield (
+            f"trusted_ca: {key} in ConfigMap {name} holds no PEM certificate; the operator would ignore it silently."
+        )
+
+
+def _write(intent: StorageIntent, name: str, live: JSON | None, bundle: str) -> Write:
+    key, namespace = intent.platform.trusted_ca_key, intent.platform.trusted_ca_namespace
     after = {"data": {key: fingerprint(bundle)}}
-    if existing is None:
+    if live is None:
         body: JSON = {
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {"name": name, "namespace": namespace},
             "data": {key: bundle},
         }
-        return [], [], [Write("create", namespaced(namespace, "configmaps"), body, "ConfigMap", name, {}, after)]
-    before = {"data": {key: None if old is None else fingerprint(old)}}
+        return Write("create", namespaced(namespace, "configmaps"), body, "ConfigMap", name, {}, after)
+    stored = mapping_at(live, "data").get(key)
+    before = {"data": {key: None if stored is None else fingerprint(stored)}}
     path = namespaced(namespace, "configmaps", name)
-    return [], [], [Write("patch", path, {"data": {key: bundle}}, "ConfigMap", name, before, after)]
+    return Write("patch", path, {"data": {key: bundle}}, "ConfigMap", name, before, after)
 
 
-def new_bundle(want: Intent, live: Reading) -> str | None:
-    """The text to store as CA bundle; None when none is given or the one that is there says the same."""
-    given = want.options.get("trusted_ca") or {}
-    if given.get("pem") is None or isinstance(live, Denied):
+def _new_bundle(intent: StorageIntent, live: Reading) -> str | None:
+    """The text to store as CA bundle; None when none is given, or the stored one has the same lines."""
+    pem = (intent.options.get("trusted_ca") or {}).get("pem")
+    if pem is None or isinstance(live, Denied):
         return None
-    text = _lines(given["pem"])
-    data = (live.get("data") or {}) if isinstance(live, Mapping) else {}
-    old = data.get(want.platform.trusted_ca_key)
-    return None if old is not None and _lines(old) == text else text
+    text = _unix_lines(pem)
+    stored = mapping_at(live, "data").get(intent.platform.trusted_ca_key)
+    return None if stored is not None and _unix_lines(stored) == text else text
 
 
-def _lines(pem: str) -> str:
+def _unix_lines(pem: str) -> str:
     """A PEM text with the line ends of Unix, whatever editor or share it came through."""
     return "".join(f"{line.rstrip()}\n" for line in pem.strip().splitlines())
 
 
-def bundle_rolls(want: Intent, seen: Readings) -> bool:
+def bundle_rolls(intent: StorageIntent, seen: Readings) -> bool:
     """Whether another CA bundle has to reach the Pods: they read it once, when they start (operator fact 4, trustedCA).
 
     False when the operator's own ConfigMap already carries the text: then no rollout will follow.
     """
-    text = new_bundle(want, seen.get("ca"))
-    bundles = seen.get("bundles")
-    data = (bundles.get("data") or {}) if isinstance(bundles, Mapping) else {}
-    return text is not None and not any(_lines(str(value)) == text for value in data.values())
+    if not _name(intent):
+        return False
+    bundle, carried = _new_bundle(intent, seen.get("ca")), mapping_at(seen.get("bundles"), "data")
+    return bundle is not None and not any(_unix_lines(str(text)) == bundle for text in carried.values())
