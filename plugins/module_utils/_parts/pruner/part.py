@@ -25,6 +25,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.prune
     PrunerNeed,
     PrunerSnapshot,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.intent import parse_intent
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.judge import judge
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.plan import needs, plan
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import LogFinding, redact
@@ -42,7 +43,7 @@ class PrunerPart(Part[PrunerGoal, PrunerSnapshot]):
 
     def __init__(self, platform: Platform, params: JSON) -> None:
         super().__init__(platform)
-        self._params = params
+        self._intent = parse_intent(params, platform)
 
     @property
     def main_path(self) -> str:
@@ -51,11 +52,11 @@ class PrunerPart(Part[PrunerGoal, PrunerSnapshot]):
 
     def needs(self, seen: Readings) -> list[Ref]:
         """See plan."""
-        return needs(self.platform, seen)
+        return needs(self._intent, seen)
 
     def plan(self, seen: Readings) -> Plan[PrunerGoal]:
         """See plan."""
-        return plan(self._params, self.platform, seen)
+        return plan(self._intent, seen)
 
     def aim(self, goal: PrunerGoal, seen: Readings, failures: Mapping[str, str]) -> PrunerGoal:
         """The generation that carries our values is known once the write has been answered."""

@@ -21,6 +21,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_
     binding_name,
     secret_label,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets.intent import parse_intent
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets.judge import gaps, judge
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets.plan import needs, plan
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
@@ -34,7 +35,7 @@ class PullSecretsPart(Part[PullSecretsGoal, PullSecretsSnapshot]):
 
     def __init__(self, platform: Platform, params: JSON) -> None:
         super().__init__(platform)
-        self._params = params
+        self._intent = parse_intent(params, platform)
 
     @property
     def main_path(self) -> str:
@@ -43,11 +44,11 @@ class PullSecretsPart(Part[PullSecretsGoal, PullSecretsSnapshot]):
 
     def needs(self, seen: Readings) -> list[Ref]:
         """See plan."""
-        return needs(self.platform, seen)
+        return needs(self._intent, seen)
 
     def plan(self, seen: Readings) -> Plan[PullSecretsGoal]:
         """See plan."""
-        return plan(self._params, self.platform, seen)
+        return plan(self._intent, seen)
 
     def aim(self, goal: PullSecretsGoal, seen: Readings, failures: Mapping[str, str]) -> PullSecretsGoal:
         """The generation that carries our values is known once the patch has been answered."""

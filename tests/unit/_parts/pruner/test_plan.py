@@ -24,6 +24,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.prune
     PrunerNeed,
     PrunerSnapshot,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.intent import parse_intent
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.rendering import expected_cronjob
 
@@ -37,13 +38,13 @@ def pruner(spec: dict[str, Any]) -> dict[str, Any]:
 
 def decide(live: dict[str, Any] | None, **params: Any) -> Plan[PrunerGoal]:
     """The plan for these parameters on a cluster that looks so."""
-    return _pruner.plan(params, ALAUDA, {"pruner": live, "cronjob": None})
+    return _pruner.plan(parse_intent(params, ALAUDA), {"pruner": live, "cronjob": None})
 
 
 @pytest.mark.parametrize(
     ("live", "params", "expected"),
     [
-        ({}, {"state": "absent"}, "makes ImagePruner/cluster again"),
+        ({}, {"state": "absent"}, "creates ImagePruner/cluster again"),
         ({}, {"keep_younger_than": "60"}, "has no unit"),
         ({}, {"keep_younger_than": "soon"}, "keep_younger_than"),
         ({}, {"keep_younger_than": "-1h"}, "below zero"),
