@@ -19,7 +19,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdic
     Verdict,
     Waiting,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage import judge as _judge
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage import answers, progress, troubles
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import (
     StorageGoal,
     StorageNeed,
@@ -480,7 +480,7 @@ def test_a_quota_full_of_pods_that_leave_is_waited_for() -> None:
     idle = with_conditions(changed(deployment(), "status.updatedReplicas", 0), said_so)
     verdict, took, _history = watch(replace(AT_REST, at=40.0, deployment=idle), 60.0, history=history)
     assert isinstance(verdict, Failed)
-    assert took == _judge.PODS_REFUSED
+    assert took == troubles.PODS_REFUSED
 
 
 @pytest.mark.parametrize(("placed", "final"), [("10:05:01", False), ("10:04:59", True)])
@@ -556,7 +556,7 @@ def test_a_changing_request_id_is_the_same_error() -> None:
         )
         verdict, history = judge(GOAL, replace(AT_REST, at=second, config=with_conditions(config(), error)), history)
         second += 0.5
-    assert second <= _judge.OPERATOR_ERROR + 1
+    assert second <= troubles.OPERATOR_ERROR + 1
     assert isinstance(verdict, Failed)
     assert verdict.quoted == "AccessDenied: no status code: 403"
 
@@ -577,7 +577,7 @@ def test_an_error_from_before_changed_credentials_gets_time() -> None:
     again = with_conditions(config(), {**wrong, "message": "InvalidAccessKeyId: request id: B2, host id: "})
     verdict, after, _history = watch(replace(before, at=7.25, config=again), 20.0, goal, history)
     assert isinstance(verdict, Failed)
-    assert _judge.OPERATOR_ERROR <= after <= _judge.OPERATOR_ERROR + 0.25
+    assert troubles.OPERATOR_ERROR <= after <= troubles.OPERATOR_ERROR + 0.25
     # Never said again: nothing shows that it will be.
     verdict, after, _history = watch(before, 20.0, goal)
     assert isinstance(verdict, Failed)
@@ -703,7 +703,7 @@ def test_an_answer_from_before_the_rollout_ended_does_not_count() -> None:
 def test_broken_storage_is_named_after_a_second_look() -> None:
     verdict, at = probing(lambda now: [answer(Answer.BROKEN, now, NAMED, status=500)])
     assert isinstance(verdict, Failed)
-    assert at == _judge.SECOND_LOOK
+    assert at == answers.SECOND_LOOK
     assert "bucket does not exist" in verdict.cause
     assert "NoSuchBucket" in verdict.quoted
     verdict, _at = probing(lambda now: [answer(Answer.BROKEN if now < 2 else Answer.SERVES, now, NAMED)])
@@ -788,7 +788,7 @@ def test_unreachable_is_not_taken_for_good() -> None:
 
     verdict, at = probing(lost)
     assert isinstance(verdict, Failed)
-    assert (verdict.reason, at) == ("RegistryUnreachable", _judge.UNREACHABLE)
+    assert (verdict.reason, at) == ("RegistryUnreachable", answers.UNREACHABLE)
     verdict, _at = probing(lambda now: lost(now) if now < 5 else [answer(Answer.SERVES, now)])
     assert isinstance(verdict, Done)
 
@@ -869,7 +869,7 @@ def test_a_bundle_the_pods_may_already_have_is_not_waited_for_without_end() -> N
     goal = replace(GOAL, deployment_generation_over=28, renewal_may_not_come=True)
     verdict, after, _history = watch(AT_REST, 30.0, goal)
     assert isinstance(verdict, Done)
-    assert after >= _judge.NO_RENEWAL
+    assert after >= progress.NO_RENEWAL
     assert any("did not renew" in text for text in verdict.warnings)
     strict = replace(goal, renewal_may_not_come=False)
     assert "renewed" in waiting(AT_REST, goal=strict)
@@ -883,4 +883,4 @@ def test_an_operator_that_refuses_the_bundle_is_believed_first() -> None:
     later = replace(AT_REST, at=1.0, config=refusing)
     verdict, after, _history = watch(later, 30.0, goal, history)
     assert isinstance(verdict, Failed)
-    assert after <= _judge.OPERATOR_ERROR + 0.5
+    assert after <= troubles.OPERATOR_ERROR + 0.5
