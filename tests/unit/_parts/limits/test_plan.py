@@ -11,10 +11,13 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limit
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits import judge as _judge
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits import plan as _limits
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.goal import (
+    Step,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.intent import (
     QUOTA,
     RANGE,
     LimitsIntent,
-    Step,
+    parse_intent,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
 
@@ -51,7 +54,7 @@ def limit_range(entries: list[dict[str, Any]]) -> dict[str, Any]:
 
 def intent(**params: Any) -> LimitsIntent:
     """The intent of the page, or another."""
-    want = _limits.intent({**PAGE, **params}, ALAUDA)
+    want = parse_intent({**PAGE, **params}, ALAUDA)
     assert want.problems == ()
     return want
 
@@ -141,7 +144,7 @@ def test_removal_takes_only_what_is_ours() -> None:
 )
 def test_refused(params: dict[str, Any], expected: str) -> None:
     """Before anything is read."""
-    problems = _limits.intent({**PAGE, **params}, ALAUDA).problems
+    problems = parse_intent({**PAGE, **params}, ALAUDA).problems
     assert len(problems) == 1
     assert expected in problems[0]
 

@@ -24,7 +24,9 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.prune
     PrunerNeed,
     PrunerSnapshot,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.intent import parse_intent
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.rendering import expected_cronjob
 
 TRACES = Path(__file__).parents[3] / "fixtures" / "traces"
 
@@ -36,13 +38,13 @@ def pruner(spec: dict[str, Any]) -> dict[str, Any]:
 
 def decide(live: dict[str, Any] | None, **params: Any) -> Plan[PrunerGoal]:
     """The plan for these parameters on a cluster that looks so."""
-    return _pruner.plan(params, ALAUDA, {"pruner": live, "cronjob": None})
+    return _pruner.plan(parse_intent(params, ALAUDA), {"pruner": live, "cronjob": None})
 
 
 @pytest.mark.parametrize(
     ("live", "params", "expected"),
     [
-        ({}, {"state": "absent"}, "makes ImagePruner/cluster again"),
+        ({}, {"state": "absent"}, "creates ImagePruner/cluster again"),
         ({}, {"keep_younger_than": "60"}, "has no unit"),
         ({}, {"keep_younger_than": "soon"}, "keep_younger_than"),
         ({}, {"keep_younger_than": "-1h"}, "below zero"),
@@ -137,11 +139,11 @@ def test_the_recording_of_five_changes() -> None:
             if isinstance(verdicts[-1][1], Waiting) and not isinstance(verdict, Waiting):
                 verdicts[-1] = (now - began, verdict)
                 if isinstance(verdict, Done):
-                    wanted = _judge.expected(state["pruner"]["spec"])
+                    wanted = expected_cronjob(state["pruner"]["spec"])
                     shown = state["cronjob"]["spec"]
                     args = shown["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"]
-                    assert (shown["schedule"], shown["suspend"]) == (wanted["schedule"], wanted["suspend"])
-                    assert set(wanted["args"]) <= set(args)
+                    assert (shown["schedule"], shown["suspend"]) == (wanted.schedule, wanted.suspend)
+                    assert set(wanted.arguments) <= set(args)
             now += 0.5
     assert [type(verdict) for _took, verdict in verdicts] == [Done, Done, Done, Failed, Done]
     assert all(took < (10 if isinstance(verdict, Failed) else 1) for took, verdict in verdicts)
@@ -162,7 +164,7 @@ def test_a_failed_job_is_told_but_is_not_this_change() -> None:
             {"type": "Degraded", "status": "True", "reason": "JobFailed"},
         ],
     }
-    cronjob = _cronjob({"schedule": "0 0 * * *", "suspend": False, "args": _judge.expected({})["args"]})
+    cronjob = _cronjob({"schedule": "0 0 * * *", "suspend": False, "args": expected_cronjob({}).arguments})
     snapshot = PrunerSnapshot(at=0.0, pruner=live, cronjob=cronjob)
     verdict, history = _judge.judge(PrunerGoal({}, 3), snapshot, History())
     assert isinstance(verdict, Waiting)
@@ -172,32 +174,3 @@ def test_a_failed_job_is_told_but_is_not_this_change() -> None:
     )
     assert isinstance(verdict, Done)
     assert "BackoffLimitExceeded" in verdict.warnings[0]
-
-
-@pytest.mark.parametrize(
-    ("live", "missing"),
-    [
-        ({}, ""),
-        ({"resources": {"requests": {"cpu": "1000m"}}}, ""),
-        ({"resources": {"requests": {"cpu": "7"}}}, "resources.requests.cpu"),
-        ({"resources": {}}, "resources"),
-        ({"nodeSelector": {}}, "nodeSelector"),
-        ({"tolerations": []}, "tolerations"),
-    ],
-)
-def test_a_cronjob_with_other_resources_or_places_is_not_the_one_asked_for(live: dict[str, Any], missing: str) -> None:
-    """The operator leaves a CronJob alone that somebody has edited."""
-    asked = {
-        "schedule": "0 0 * * *",
-        "resources": {"requests": {"cpu": "1"}},
-        "nodeSelector": {"disk": "ssd"},
-        "tolerations": [{"key": "infra", "operator": "Exists"}],
-    }
-    cronjob = _cronjob({"schedule": "0 0 * * *", "suspend": False, "args": list(_judge.expected(asked)["args"])})
-    pod = cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]
-    shown = {**asked, **live}
-    pod["containers"][0]["resources"] = shown["resources"]
-    pod |= {"nodeSelector": shown["nodeSelector"], "tolerations": shown["tolerations"]}
-    told = _judge._differs(asked, cronjob)
-    assert told.startswith("other values of") is bool(missing)
-    assert missing.partition(".")[0] in told

@@ -18,10 +18,13 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_
     PullSecretsGoal,
     PullSecretsSnapshot,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets.intent import (
+    host_problem,
+    parse_intent,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets.judge import Gap
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets.plan import (
     edited,
-    host_problem,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
 
@@ -85,7 +88,7 @@ def decide(settings: dict[str, Any], **params: Any) -> Plan[PullSecretsGoal]:
         "metadata": {"generation": 2, "resourceVersion": "77"},
         "spec": {"managementState": "Managed", "imagePullSecret": settings},
     }
-    return _pullsecret.plan({"list_mode": "replace", **params}, ALAUDA, {"config": config})
+    return _pullsecret.plan(parse_intent({"list_mode": "replace", **params}, ALAUDA), {"config": config})
 
 
 def test_replacing_a_list_names_what_was_dropped_and_guards_the_write() -> None:

@@ -10,9 +10,12 @@ import pytest
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._argspec import STORAGE, WAIT
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Denied, Plan, Reading
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import apply
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage import plan as _storage
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import StorageGoal
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.intent import parse_intent
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.rendering import expected_deployment
 
 PEM = f"-----BEGIN CERTIFICATE-----\n{base64.b64encode(bytes(range(120))).decode()}\n-----END CERTIFICATE-----\n"
 OPERATOR: dict[str, Any] = {
@@ -76,7 +79,7 @@ def secret(values: dict[str, str]) -> dict[str, Any]:
 def decide(given: dict[str, Any], **seen: Reading) -> Plan[StorageGoal]:
     """The plan for these parameters on a cluster that looks so."""
     readings: dict[str, Reading] = {"config": config({"emptyDir": {}}), "deployments": (OPERATOR, REGISTRY), **seen}
-    return _storage.plan(_storage.intent(given, ALAUDA), readings)
+    return _storage.plan(parse_intent(given, ALAUDA), readings)
 
 
 def goal_of(plan: Plan[StorageGoal]) -> StorageGoal:
@@ -270,7 +273,9 @@ def test_one_patch_nulls_the_others_and_carries_the_coupled_fields() -> None:
         }
     ]
     assert plan.goal is not None
-    assert plan.goal.env == {"REGISTRY_STORAGE": "filesystem"}
+    assert expected_deployment(apply(plan.goal.spec, live["spec"]), plan.goal.spec, plan.goal.backend).drivers == (
+        "filesystem",
+    )
     assert plan.values["left_behind"] == []
 
 
@@ -378,7 +383,7 @@ def test_reads_only_what_it_needs() -> None:
     """Nothing to change: emptyDir 2 reads, pvc 3, s3 4 (the probe is one more)."""
 
     def labels(given: dict[str, Any], **seen: Reading) -> list[str]:
-        want = _storage.intent(given, ALAUDA)
+        want = parse_intent(given, ALAUDA)
         found: list[str] = []
         readings: dict[str, Reading] = {}
         answers: dict[str, Reading] = {"config": config({}), "deployments": (OPERATOR, REGISTRY), **seen}
@@ -450,7 +455,7 @@ def test_other_credentials_need_another_rollout(access: str, other: str, rolls: 
 
 def test_the_generated_secret_is_read_when_the_user_secret_is_gone() -> None:
     """Else a rollout that never comes would be waited for."""
-    want = _storage.intent(keys("AKIDEXAMPLE", "wJalrXUtnFEMI"), ALAUDA)
+    want = parse_intent(keys("AKIDEXAMPLE", "wJalrXUtnFEMI"), ALAUDA)
     seen: dict[str, Reading] = {"config": config({"emptyDir": {}}), "deployments": (OPERATOR, REGISTRY), "secret": None}
     assert [ref.label for ref in _storage.needs(want, seen)] == ["generated"]
 
@@ -481,7 +486,7 @@ def test_a_secret_that_never_reached_the_pods_is_noticed(
         "deployments": (OPERATOR, registry),
         "secret": stamped(secret(CREDENTIALS), written),
     }
-    want = _storage.intent(given, ALAUDA)
+    want = parse_intent(given, ALAUDA)
     asked = [ref.label for ref in _storage.needs(want, seen)]
     assert asked == ([] if generated is None else ["generated"])
     if generated is not None:
@@ -505,7 +510,7 @@ OTHER_PEM = PEM.replace("AAEC", "BBEC")
 def test_another_ca_needs_another_rollout(bundles: Any, rolls: bool) -> None:
     """Pods read the bundle when they start; until then the operator's answer is about the CA before."""
     given = params(backend="s3", s3={**S3, "trusted_ca": {"name": "s3-ca", "pem": PEM}})
-    want = _storage.intent(given, ALAUDA)
+    want = parse_intent(given, ALAUDA)
     seen: dict[str, Reading] = {
         "config": config(LIVE),
         "deployments": (OPERATOR, REGISTRY),
@@ -530,9 +535,9 @@ def test_line_ends_of_another_system_are_no_other_ca() -> None:
 @pytest.mark.parametrize(
     ("given", "live", "expected"),
     [
-        ({"backend": "emptydir"}, {"replicas": 0}, "the Config asks for 0"),
+        ({"backend": "emptydir"}, {"replicas": 0}, "the Config has 0"),
         ({"backend": "emptydir", "resources": {"limits": {"cpu": "-1"}}}, {}, "below zero"),
-        ({"backend": "s3", "s3": {**S3, "access_key": "a\ud800", "secret_key": "b"}}, {}, "no Unicode text"),
+        ({"backend": "s3", "s3": {**S3, "access_key": "a\ud800", "secret_key": "b"}}, {}, "is not Unicode text"),
         ({"backend": "s3", "s3": {**S3, "region": "us-east-1\n"}}, {}, "s3.region"),
         ({"backend": "s3", "s3": {**S3, "bucket": "b\0"}}, {}, "s3.bucket"),
         ({"backend": "s3", "storage_management_state": "Managed", "s3": {**S3, "encrypt": False}}, {}, "s3.encrypt"),
@@ -564,7 +569,7 @@ def test_a_volume_that_has_not_grown_yet_is_told() -> None:
         "conditions": [{"type": "FileSystemResizePending", "message": "Waiting for user to (re-)start a pod"}],
     }
     plan = decide(params(backend="pvc", pvc={"claim": "image-registry", "size": "200Gi"}), claim=grown)
-    assert any("has 100Gi still" in text and "(re-)start" in text for text in plan.warnings)
+    assert any("is still 100Gi" in text and "(re-)start" in text for text in plan.warnings)
     grown["status"]["capacity"]["storage"] = "200Gi"
     plan = decide(params(backend="pvc", pvc={"claim": "image-registry", "size": "200Gi"}), claim=grown)
     assert not any("still" in text for text in plan.warnings)
