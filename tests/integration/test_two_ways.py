@@ -112,7 +112,7 @@ def playbook_command(request: pytest.FixtureRequest) -> Path:
 
 def shown_by(tasks: list[dict[str, Any]], command: Path, folder: Path, lab: Lab, *flags: str) -> str:
     """Everything that a run which ended well has printed."""
-    done = play(folder, tasks, *flags, timeout=580, command=command, K8S_AUTH_KUBECONFIG=lab.kubeconfig)
+    done = play(folder, tasks, *flags, timeout=1800, command=command, K8S_AUTH_KUBECONFIG=lab.kubeconfig)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout + done.stderr
 
