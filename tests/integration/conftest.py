@@ -31,6 +31,8 @@ MODULES = "ansible_collections.alauda.image_registry.plugins.modules"
 NAMESPACE = ALAUDA.namespace
 DEPLOYMENT = namespaced(NAMESPACE, "deployments", ALAUDA.deployment, api="/apis/apps/v1")
 FAULT = "lab.alauda.io/fault"
+REFUSAL = "Unable to apply resources"
+"""How the operator begins what it has against a change."""
 SOON = 12.0 + 11.0
 """Seconds from a failure's evidence to the verdict, by the task's own clock: a sign is looked at for 12 s at most, and
 one look may take 11 s, since a registry that does not answer is given up after 10 and asked once a second at most."""

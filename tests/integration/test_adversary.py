@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
 from tests.cluster.proxy import ApiProxy
-from tests.integration.conftest import DEPLOYMENT, NAMESPACE, Lab
+from tests.integration.conftest import DEPLOYMENT, NAMESPACE, REFUSAL, Lab
 
 pytestmark = pytest.mark.cluster
 
@@ -80,7 +80,7 @@ def test_almost_the_right_credentials(
     ok(lab.storage(backend="s3", s3=good))
     wrong = {**good, "access_key": access(good), "secret_key": secret(good)}
     for changed in (True, False):
-        result = lab.fails("InvalidAccessKeyId|SignatureDoesNotMatch", backend="s3", s3=wrong)
+        result = lab.fails(REFUSAL, backend="s3", s3=wrong)
         assert result["changed"] is changed
         assert "key" in result["msg"]
     ok(lab.storage(backend="s3", s3=good))
@@ -103,7 +103,7 @@ def test_another_ca_and_back(lab: Lab) -> None:
     stranger = lab.client.get("/api/v1/namespaces/kube-system/configmaps/kube-root-ca.crt")
     assert stranger is not None
     wrong = {**good, "trusted_ca": {"name": "s3-ca", "pem": stranger["data"]["ca.crt"]}}
-    assert "not trusted" in lab.fails("x509", backend="s3", s3=wrong)["msg"]
+    assert "not trusted" in lab.fails(REFUSAL, backend="s3", s3=wrong)["msg"]
     repaired = ok(lab.storage(backend="s3", s3=good))
     assert [item["kind"] for item in repaired["written"]] == ["ConfigMap"]
     pem = good["trusted_ca"]["pem"].replace("\n", "\r\n")
@@ -161,7 +161,7 @@ def test_somebody_writes_other_credentials_during_the_rollout(lab: Lab) -> None:
         return "REGISTRY_STORAGE_S3_BUCKET" in str(deployment["spec"]["template"])
 
     with as_soon_as(rolled_out, lambda: lab.client.patch(SECRET, OTHER)):
-        result = lab.fails("SignatureDoesNotMatch", backend="s3", s3=lab.s3())
+        result = lab.fails(REFUSAL, backend="s3", s3=lab.s3())
     assert "SignatureDoesNotMatch" in result["msg"]
 
 

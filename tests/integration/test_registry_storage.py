@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
 from tests.cluster.proxy import ApiProxy
-from tests.integration.conftest import DEPLOYMENT, NAMESPACE, Lab, writes
+from tests.integration.conftest import DEPLOYMENT, NAMESPACE, REFUSAL, Lab, writes
 from tests.integration.waiting import until
 
 pytestmark = pytest.mark.cluster
@@ -280,12 +280,12 @@ def test_a_backend_the_operator_on_this_cluster_does_not_know(lab: Lab) -> None:
 def test_the_operators_refusal_is_quoted(lab: Lab, wrong: dict[str, Any], expected: str) -> None:
     """Available stays True/Ready all the time; a second run, which writes nothing, says the same."""
     task = {"backend": "s3", "s3": lab.s3(**wrong)}
-    first = lab.fails(expected, **task)
+    first = lab.fails(REFUSAL, **task)
     assert first["changed"] is True
     assert expected in first["msg"]
     assert "What to do:" in first["msg"]
     assert first["verification"]["conditions"]["Available"]["status"] == "True"
-    second = lab.fails(expected, **task)
+    second = lab.fails(REFUSAL, **task)
     assert second["changed"] is False
     assert expected in second["msg"]
     assert "wrong-secret-key-value" not in str((first, second))
@@ -359,7 +359,7 @@ def test_a_key_forbidden_later_is_found_by_the_same_task(lab: Lab) -> None:
         assert "InvalidAccessKeyId" in result["msg"]
     # It is back, and looks at once.
     until("the operator has looked", lambda: "InvalidAccessKeyId" in str(lab.config()["status"]), state=lab.config)
-    result = lab.fails("InvalidAccessKeyId", **task)
+    result = lab.fails(REFUSAL, **task)
     assert result["changed"] is False
     assert result["verification"]["reason"] == "InvalidAccessKeyId"
 
