@@ -24,6 +24,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
 from tests.cluster import Cluster
+from tests.cluster.operator import names, render
 from tests.cluster.proxy import ApiProxy, Request
 from tests.integration.waiting import until
 
@@ -239,6 +240,10 @@ class Lab:
         """What has not come to rest yet; empty when a task with nothing to do finds all it needs at its first look."""
         config, deployment, pods = self.config(), self.client.get(DEPLOYMENT), self.pods()
         status = config.get("status") or {}
+        trusted = ((config["spec"]["storage"].get("s3") or {}).get("trustedCA") or {}).get("name")
+        certificates = self._find("ConfigMap", ALAUDA.certificates) or {}
+        if ("storage-ca-bundle.pem" in (certificates.get("data") or {})) is not bool(trusted):
+            return f"the operator has not adjusted the registry's certificates to the trusted CA {trusted!r}"
         said = {item["type"]: (item["status"], item.get("reason")) for item in status.get("conditions") or []}
         if status.get("observedGeneration") != config["metadata"]["generation"]:
             return f"the operator has not seen Config's generation {config['metadata']['generation']}: {status}"
@@ -246,6 +251,10 @@ class Lab:
             return f"the operator says {status.get('conditions')}"
         if deployment is None:
             return "there is no Deployment"
+        template = deployment["spec"]["template"]
+        digest = render.dependencies(template["spec"]["volumes"], self._find)
+        if digest != template["metadata"]["annotations"][names.DEPENDENCIES]:
+            return "the operator has not renewed the Pods for the Secrets and ConfigMaps that they read"
         wanted, state = deployment["spec"]["replicas"], deployment.get("status") or {}
         counts = [state.get(key, 0) for key in ("replicas", "updatedReplicas", "availableReplicas")]
         if state.get("observedGeneration") != deployment["metadata"]["generation"] or set(counts) != {wanted}:
@@ -276,6 +285,11 @@ class Lab:
         reply = self.client.raw("GET", f"{asked}/proxy/v2/", retry=False)
         return "" if reply.status in (200, 401) else f"the Service answers {reply.status} {reply.text[:200]}"
 
+    def _find(self, kind: str, name: str) -> dict[str, Any] | None:
+        """A Secret or ConfigMap of the registry's namespace."""
+        found = self.client.get(namespaced(NAMESPACE, f"{kind.lower()}s", name))
+        return dict(found) if found is not None else None
+
     def rest(self) -> None:
         """Wait until nothing moves any more.
 
@@ -296,6 +310,11 @@ class Lab:
             on_backend_change="allow",
         )
         assert not result.get("failed"), result["msg"]
+        self.delete("secrets", ALAUDA.user_secret)
+        # The operator keeps a CA that is no longer trusted until the next event of a Secret or ConfigMap, and renews
+        # the Pods then. That event must not be one of the test's own.
+        path = namespaced(NAMESPACE, "configmaps", ALAUDA.certificates)
+        self.client.patch(path, {"metadata": {"annotations": {"lab.alauda.io/settled": uuid.uuid4().hex}}})
         self.rest()
 
 
