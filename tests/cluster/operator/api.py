@@ -216,6 +216,7 @@ class Cache:
         self._api, self._kind, self._namespace = api, kind, namespace
         self._listeners = [changed] if changed else []
         self._items: dict[tuple[str, str], Json] = {}
+        self._dropped: dict[tuple[str, str], int] = {}  # versions at which objects were seen to be gone
         self._lock = threading.Condition()
         self._stop = threading.Event()
         self.synced = threading.Event()
@@ -255,21 +256,21 @@ class Cache:
         while not self._stop.is_set():
             try:
                 answer = self._api.call("GET", self._api.path(self._kind, self._namespace))
-                self._replace(answer["items"])
+                self._replace(answer["items"], int(answer["metadata"]["resourceVersion"]))
                 self.synced.set()
                 version = answer["metadata"]["resourceVersion"]
                 while not self._stop.is_set():
                     for event in self._api.watch(self._kind, self._namespace, version):
                         version = event["object"]["metadata"]["resourceVersion"]
                         if event["type"] == "DELETED":
-                            self._drop(event["object"])
+                            self._drop(event["object"], int(version))
                         elif event["type"] != "BOOKMARK":
                             self._store(event["object"])
             except (OSError, ApiError, ValueError) as error:
                 log.debug("%s: %s; listing again", self._kind, error)
                 self._stop.wait(0.2)
 
-    def _replace(self, items: list[Json]) -> None:
+    def _replace(self, items: list[Json], version: int) -> None:
         seen = set()
         for obj in items:
             obj.setdefault("kind", self._kind)
@@ -278,25 +279,35 @@ class Cache:
         with self._lock:
             gone = [obj for key, obj in self._items.items() if key not in seen]
         for obj in gone:
-            self._drop(obj)
+            self._drop(obj, version)
 
     def _store(self, obj: Json) -> None:
         obj.setdefault("kind", self._kind)
         with self._lock:
             old = self._items.get(_key(obj))
-            if old is not None and int(old["metadata"]["resourceVersion"]) >= int(obj["metadata"]["resourceVersion"]):
+            # The answer to our own write may come later than the watch's word of what followed it, even of the end.
+            newest = max(_version(old), self._dropped.get(_key(obj), 0))
+            if newest >= _version(obj):
                 return
             self._items[_key(obj)] = obj
             self._lock.notify_all()
         for changed in self._listeners:
             changed(old, obj)
 
-    def _drop(self, obj: Json) -> None:
+    def _drop(self, obj: Json, version: int) -> None:
+        """Take an object out that was gone at a version; one of the same name that is newer stays."""
         with self._lock:
-            old = self._items.pop(_key(obj), None)
-        if old is not None:
-            for changed in self._listeners:
-                changed(old, None)
+            self._dropped[_key(obj)] = version
+            old = self._items.get(_key(obj))
+            if old is None or _version(old) > version:
+                return
+            del self._items[_key(obj)]
+        for changed in self._listeners:
+            changed(old, None)
+
+
+def _version(obj: Json | None) -> int:
+    return int(obj["metadata"]["resourceVersion"]) if obj is not None else 0
 
 
 def _key(obj: Json) -> tuple[str, str]:
