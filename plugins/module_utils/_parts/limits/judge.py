@@ -37,7 +37,7 @@ def judge(goal: LimitsGoal, snapshot: LimitsSnapshot) -> Verdict:
             "WriteFailed",
             f"failed in: {some(sorted(goal.failed))}",
             f"{_reached(goal, 0)}, the others could not be written.",
-            "Mend what the namespaces' reasons name, then run the task again.",
+            "Correct what the namespaces' reasons name, then run the task again.",
         )
     kept = sum(step.action == "kept" for step in goal.steps)
     stay = f"; {kept} objects that were not made by this collection stay" if kept else ""
@@ -56,7 +56,7 @@ def _reached(goal: LimitsGoal, behind: int) -> str:
 
 
 def shortfall(intent: LimitsIntent, quota: JSON | None, limit_range: JSON | None) -> str:
-    """Why the server does not hold the wish (yet), as a short phrase; empty when it does.
+    """Why the limits are not in force (yet), as a short phrase; empty when they are.
 
     The quota controller has taken note when status.hard carries the values.
     """

@@ -14,6 +14,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdic
     Verdict,
     Waiting,
     changed_back,
+    not_observed,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import names
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
@@ -45,7 +46,7 @@ def judge(goal: PrunerGoal, snapshot: PrunerSnapshot, history: History) -> tuple
     signs = Signs(history, snapshot.at)
     pruner = snapshot.pruner if isinstance(snapshot.pruner, Mapping) else None
     if pruner is None:
-        return Waiting("ImagePruner/cluster is not there; the operator makes it again"), history
+        return Waiting("ImagePruner/cluster is not there; the operator creates it again"), history
     spec = mapping_at(pruner, "spec")
     stored, observed = generation(pruner), observed_generation(pruner)
     if stored < goal.min_generation:
@@ -59,11 +60,13 @@ def judge(goal: PrunerGoal, snapshot: PrunerSnapshot, history: History) -> tuple
     degraded = condition(pruner, "Degraded")
     if observed >= stored and degraded.true and degraded.reason == "SyncError":
         if signs.lasted(f"error:{normalise(degraded.message)}") >= SYNC_ERROR_SECONDS:
-            said = explain(degraded.message, degraded.reason)
-            return Failed(degraded.reason, plain(degraded.message), said.cause, said.remedy), signs.history()
-        return Waiting(f"{degraded.reason}: {plain(degraded.message)[:160]}; seeing if it lasts"), signs.history()
+            meaning = explain(degraded.message, degraded.reason)
+            return Failed(degraded.reason, plain(degraded.message), meaning.cause, meaning.remedy), signs.history()
+        return Waiting(
+            f"{degraded.reason}: {plain(degraded.message)[:160]}; checking whether it persists"
+        ), signs.history()
     if observed < stored:
-        return Waiting(f"the operator has not looked at generation {stored} yet (last: {observed})"), signs.history()
+        return not_observed(stored, observed), signs.history()
     if snapshot.cronjob is UNSEEN:
         warning = "The CronJob could not be read, so it is not proven that it carries this schedule."
         return Done("ImagePruner stored and observed, CronJob not seen", (warning,)), signs.history()
@@ -90,11 +93,10 @@ def _job_warnings(pruner: JSON, snapshot: PrunerSnapshot) -> tuple[str, ...] | N
     if snapshot.log is UNSEEN:
         return None
     lines = [finding.line for finding in snapshot.log] if isinstance(snapshot.log, tuple) else []
-    said = f" Last log lines: {' | '.join(lines)}" if lines else " Its log is gone or cannot be read."
+    log = f" Last log lines: {' | '.join(lines)}" if lines else " Its log is gone or cannot be read."
     return (
         (
             f"The last job in the registry's namespace failed ({failed.reason}: {plain(failed.message)}); the operator "
-            "reports "
-            f"Degraded until a newer job succeeds.{said}"
+            f"reports Degraded until a newer job succeeds.{log}"
         ),
     )

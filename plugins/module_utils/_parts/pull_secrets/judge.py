@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Decides whether the managed pull secrets are as asked for, in Config and in every namespace that is checked. Pure."""
+"""Decides whether the managed pull secrets are as wanted, in Config and in every namespace that is checked. Pure."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdic
     Verdict,
     Waiting,
     changed_back,
+    not_observed,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import names
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
@@ -37,7 +38,7 @@ SPEC_CHANGED_SECONDS = 3.0
 
 
 def judge(goal: PullSecretsGoal, snapshot: PullSecretsSnapshot, history: History) -> tuple[Verdict, History]:
-    """Done when the stored spec is the asked one, the operator has looked at it, and every named namespace has it."""
+    """Done when the stored spec is the wanted one, the operator has looked at it, and every named namespace has it."""
     signs = Signs(history, snapshot.at)
     config = snapshot.config if isinstance(snapshot.config, Mapping) else None
     if config is None:
@@ -51,7 +52,7 @@ def judge(goal: PullSecretsGoal, snapshot: PullSecretsSnapshot, history: History
             return changed_back("Config", "configs", fields), signs.history()
         return Waiting(f"spec differs in {fields}"), signs.history()
     if observed < stored:
-        return Waiting(f"the operator has not looked at generation {stored} yet (last: {observed})"), signs.history()
+        return not_observed(stored, observed), signs.history()
     settled = "Config holds the pull secret settings, and the operator has looked at them"
     unset = not mapping_at(config, "spec", FIELD).get("managementState")
     warnings = (_NOT_SET,) if unset else ()

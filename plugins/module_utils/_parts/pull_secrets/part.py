@@ -59,7 +59,7 @@ class PullSecretsPart(Part[PullSecretsGoal, PullSecretsSnapshot]):
         return PullSecretsSnapshot(at=at, config=seen_object(seen["config"]))
 
     def targets(self, goal: PullSecretsGoal, snapshot: PullSecretsSnapshot) -> Sequence[Target[PullSecretsSnapshot]]:
-        """Config, and cluster-wide what the controller makes: the content of Secrets is never asked for."""
+        """Config, and cluster-wide what the controller makes: the content of Secrets is never requested."""
         platform = self.platform
         targets: list[Target[PullSecretsSnapshot]] = [
             Target(

@@ -40,11 +40,12 @@ _WORST_FIRST = (
 
 
 def judge_answers(case: Case, accepted: str, where: str) -> Verdict:
+    """The verdict once all but the registry's own answer is there. accepted, where: words for the lines."""
     settled = case.signs.hold("settled")
     state = case.rollout
     summary = f"{where}: {state.available}/{state.wanted} replicas serve"
     if case.goal.probe == "skip":
-        return Done(summary, warnings(case))
+        return Done(summary, remarks(case))
     latest = _latest(case, settled)
     if not latest:
         return Waiting(f"{accepted}; rollout complete, asking the registry", _probe_needs(case))
@@ -65,7 +66,7 @@ def judge_answers(case: Case, accepted: str, where: str) -> Verdict:
         if answer is Answer.FORBIDDEN:
             return _not_probed(case, summary, chosen[0])
         did = "took an upload" if case.goal.probe == "write" else "answered"
-        return Done(f"{summary}, the registry {did} ({chosen[0].via})", warnings(case))
+        return Done(f"{summary}, the registry {did} ({chosen[0].via})", remarks(case))
     return Waiting(f"{accepted}; rollout complete, asking the registry", frozenset({StorageNeed.PROBE}))
 
 
@@ -78,7 +79,7 @@ def _probe_needs(case: Case) -> frozenset[Need]:
 
 
 def _latest(case: Case, settled: float) -> list[Probe]:
-    """The newest answer of everyone who was asked after everything else had become true."""
+    """The newest answer of each that was asked after everything else had become true."""
     newest_by: dict[str, Probe] = {}
     for probe in case.snapshot.probes if isinstance(case.snapshot.probes, tuple) else ():
         if probe.at >= settled and (probe.via not in newest_by or probe.at >= newest_by[probe.via].at):
@@ -100,9 +101,9 @@ def _broken(case: Case, accepted: str, probe: Probe) -> Verdict:
         )
     lines = case.log_lines
     if unnamed:
-        # The health check's refusal is no cause; the newest line that is one tells more.
+        # The health check's refusal names no cause; the newest line that names one says more.
         found = [(line, explain_storage(line)) for line in lines]
-        causes = [(line, said) for line, said in found if said.kind not in ("health", "unknown")]
+        causes = [(line, cause) for line, cause in found if cause.kind not in ("health", "unknown")]
         if causes:
             lines, meaning = [causes[-1][0]], causes[-1][1]
     return Failed(
@@ -121,7 +122,7 @@ def _unreachable(case: Case, accepted: str, probe: Probe) -> Verdict:
     if probe.status == 401:
         return unauthorized(
             probe.detail,
-            "The API server does not accept the credentials any more, so the registry's storage is not proven.",
+            "The API server no longer accepts the credentials, so the registry's storage is not proven.",
         )
     return Failed(
         "RegistryUnreachable",
@@ -146,15 +147,15 @@ def _not_probed(case: Case, summary: str, probe: Probe) -> Verdict:
         f"The registry was not probed, so its storage is not proven to work: {probe.detail}. "
         "Allow get on pods/proxy and services/proxy in the registry's namespace to have it probed."
     )
-    return Done(f"{summary}, not probed", (warning, *warnings(case)))
+    return Done(f"{summary}, not probed", (warning, *remarks(case)))
 
 
 def _upload_refused(case: Case, probe: Probe) -> Verdict:
     """The registry reads its storage, but takes no upload from us; that need not be the storage's fault."""
     if probe.status in (401, 403):
         remedy = (
-            "The registry wants a login, and the API server passes none on: push an image with a client that has "
-            "one, and use probe: require here."
+            "The registry wants a login, and the API server passes none on: push an image with a client that "
+            "logs in, and use probe: require here."
         )
     elif case.spec.get("readOnly"):
         remedy = "spec.readOnly is true: set it to false when images are to be pushed, or use probe: require."
@@ -169,8 +170,8 @@ def _upload_refused(case: Case, probe: Probe) -> Verdict:
     )
 
 
-def warnings(case: Case) -> tuple[str, ...]:
-    """What does not stand against the goal but must not go unsaid."""
+def remarks(case: Case) -> tuple[str, ...]:
+    """What does not speak against the goal but must not go unsaid."""
     warnings = []
     if isinstance(case.snapshot.log, tuple):
         warnings += [f"log of {finding.pod} ({finding.kind}): {finding.line}" for finding in case.snapshot.log]
@@ -178,7 +179,7 @@ def warnings(case: Case) -> tuple[str, ...]:
     if case.signs.kept("no renewal") and over is not None and not case.renewed(over):
         warnings.append(
             "The operator did not renew the Pods for the changed CA bundle: either they were started with this "
-            "bundle before, or the operator has not taken notice of it."
+            "bundle before, or the operator has not noticed it."
         )
     certificates = condition(case.config, "ImageRegistryCertificatesControllerDegraded")
     if case.degraded.true and case.degraded.reason in ELSEWHERE:

@@ -70,6 +70,7 @@ class Case:
         return bool(self.deployment) and not being_deleted(self.deployment) and not self.stale and renewed
 
     def renewed(self, over: int) -> bool:
+        """Whether the Deployment is newer than that generation, or another one."""
         meta = mapping_at(self.deployment, "metadata")
         another = bool(self.goal.deployment_uid) and meta.get("uid") != self.goal.deployment_uid
         return another or generation(self.deployment) > over
@@ -101,6 +102,7 @@ class Case:
 
     @property
     def claim_state(self) -> str:
+        """The claim's phase, and what its StorageClass has to do with it."""
         name = mapping_at(self.claim, "metadata").get("name")
         class_name = mapping_at(self.claim, "spec").get("storageClassName")
         text = f"claim {name} is {self.claim_phase}"
@@ -113,15 +115,17 @@ class Case:
 
     @property
     def claim_note(self) -> str:
+        """The state of a claim that is not bound, to be appended to a line; else empty."""
         return f", {self.claim_state}" if self.claim_phase not in ("", "Bound") else ""
 
     @property
     def log_lines(self) -> list[str]:
+        """What the registry's log says that matters."""
         return [finding.line for finding in self.snapshot.log] if isinstance(self.snapshot.log, tuple) else []
 
     @property
     def operator_statement(self) -> str:
-        """A short name for what the operator says and when it said it."""
+        """A short name for what the operator reports, and about which generation."""
         exists = condition(self.config, "StorageExists")
         words = (self.observed, self.progressing, exists)
         return hashlib.sha256(repr(words).encode()).hexdigest()[:16]
@@ -133,20 +137,21 @@ class Case:
         return f"edition:{metadata.get('uid')}:{metadata.get('generation')}"
 
     def remember_first_look(self) -> None:
+        """Keep what was there at first: what changes afterwards is an answer to our change."""
         if not self.signs.kept("begun"):
             self.signs.keep("begun")
             self.signs.keep(f"said:{self.operator_statement}")
             self.signs.keep(self.deployment_edition)
 
-    def remember_made(self) -> None:
-        """The operator says only for a moment that a bucket is its own work; then that it exists."""
+    def remember_creation(self) -> None:
+        """The operator reports only for a moment that it has created the bucket; then, that it exists."""
         exists = condition(self.config, "StorageExists")
         made = exists.true and exists.reason == "Creation Successful" and "bucket" in exists.message.lower()
         if self.goal.backend == "s3" and self.fresh and made:
             self.signs.keep("made")
 
     def waiting(self, why: str, *needs: Need) -> Waiting:
-        """Waiting for the operator or the rollout: from now on, old Pods and the log matter as well."""
+        """Waiting for the operator or the rollout; from now on, old Pods and the log matter as well."""
         self.signs.keep("moved")
         class_name = mapping_at(self.claim, "spec").get("storageClassName")
         if self.claim_phase not in ("", "Bound") and class_name and self.snapshot.storage_class is UNSEEN:
@@ -154,9 +159,11 @@ class Case:
         return Waiting(why, frozenset(needs))
 
 
-def count(number_of: int, noun: str) -> str:
-    return f"{number_of} {noun}{'' if number_of == 1 else 's'}"
+def count(number: int, noun: str) -> str:
+    """``1 Pod``, ``2 Pods``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def short(text: str, limit: int = 160) -> str:
+    """The beginning of a text that would be too long for one line."""
     return text if len(text) <= limit else f"{text[: limit - 1]}…"

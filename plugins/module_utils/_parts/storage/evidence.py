@@ -76,7 +76,7 @@ def probes(client: Client, platform: Platform, goal: StorageGoal, snapshot: Stor
             return Reply(0, {}, str(error).encode())
 
     def ask(resource: str, name: str) -> Reply:
-        """tags/list tells about the storage at once and names the cause; with a login wanted it is as good as /v2/."""
+        """tags/list asks the storage at once and names the cause; where a login is wanted it proves as much as /v2/."""
         return send(resource, name, "GET", PROBE_PATH)
 
     def written(probe: Probe, resource: str, name: str) -> Probe:
@@ -110,7 +110,7 @@ def probes(client: Client, platform: Platform, goal: StorageGoal, snapshot: Stor
 
 
 def _upload(send: Callable[..., Reply], probe: Probe) -> Probe:
-    """Push a blob of two bytes and take it out of its repository: the probe, or what speaks against writing.
+    """Push a blob of two bytes and remove it from its repository: the probe, or what speaks against writing.
 
     An upload that is begun and cancelled would leave a new file behind each time; this blob is the same each time.
     """
@@ -119,19 +119,19 @@ def _upload(send: Callable[..., Reply], probe: Probe) -> Probe:
         reply: Reply = send(verb, path, body)
         return read_upload(what, reply.status, reply.headers, reply.body, probe.via, time.monotonic()), reply
 
-    said, reply = step("beginning an upload", "POST", f"{UPLOAD_REPOSITORY}/blobs/uploads/")
-    if said.answer is not Answer.SERVES:
-        return said
-    place = upload_place(f"{UPLOAD_REPOSITORY}/blobs/uploads/", reply.headers)
-    if not place:
-        return replace(said, answer=Answer.REFUSED, detail="beginning an upload: the answer names no place for it")
-    said, _reply = step("uploading", "PUT", f"{place}{'&' if '?' in place else '?'}digest={UPLOAD_DIGEST}", {})
-    if said.answer is not Answer.SERVES:
-        return said
-    said, _reply = step("removing the upload", "DELETE", f"{UPLOAD_REPOSITORY}/blobs/{UPLOAD_DIGEST}")
-    # A registry may be set up to delete nothing; it has taken the upload all the same.
-    written = said.answer in (Answer.SERVES, Answer.REFUSED)
-    return replace(probe, answer=Answer.SERVES, detail="") if written else said
+    result, reply = step("beginning an upload", "POST", f"{UPLOAD_REPOSITORY}/blobs/uploads/")
+    if result.answer is not Answer.SERVES:
+        return result
+    location = upload_place(f"{UPLOAD_REPOSITORY}/blobs/uploads/", reply.headers)
+    if not location:
+        return replace(result, answer=Answer.REFUSED, detail="beginning an upload: the answer names no location for it")
+    result, _reply = step("uploading", "PUT", f"{location}{'&' if '?' in location else '?'}digest={UPLOAD_DIGEST}", {})
+    if result.answer is not Answer.SERVES:
+        return result
+    result, _reply = step("removing the upload", "DELETE", f"{UPLOAD_REPOSITORY}/blobs/{UPLOAD_DIGEST}")
+    # A registry may be configured to delete nothing; it has accepted the upload all the same.
+    written = result.answer in (Answer.SERVES, Answer.REFUSED)
+    return replace(probe, answer=Answer.SERVES, detail="") if written else result
 
 
 def _pods(client: Client, platform: Platform, deployment: JSON) -> tuple[JSON, ...]:

@@ -18,14 +18,25 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdic
     Waiting,
     not_observed,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.answers import judge_answers
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.case import Case, count, short
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import (
     StorageGoal,
     StorageNeed,
     StorageSnapshot,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.progress import judge_serving
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.progress import (
+    await_renewal,
+    not_accepted,
+    not_rolled_out,
+    pods_left,
+    unready_condition,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.troubles import troubles
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.rendering import storage_location
+
+NO_ROLLOUT = 1.0
+"""From when the operator has seen a change until a Deployment that stayed the same counts as the answer to it."""
 
 
 def judge(goal: StorageGoal, snapshot: StorageSnapshot, history: History) -> tuple[Verdict, History]:
@@ -36,38 +47,71 @@ def judge(goal: StorageGoal, snapshot: StorageSnapshot, history: History) -> tup
 
 
 def _verdict(case: Case) -> Verdict:
+    """What speaks against the goal comes first; only then what is still missing."""
     if case.snapshot.config is UNSEEN:
         return Waiting("Config has not been read yet")
     if case.config and case.generation < case.goal.min_generation:
         return Waiting(f"Config is read from before the change (generation {case.generation})")
     found = list(troubles(case))
     case.remember_first_look()
-    case.remember_made()
+    case.remember_creation()
     for trouble in found:
         if case.signs.now - case.signs.hold(trouble.sign) >= trouble.window:
             return trouble.failure
     if found:
         first = found[0]
         needs = [StorageNeed.LOG] if first.sign == "pod:CrashLoopBackOff" and case.snapshot.log is UNSEEN else []
-        said = first.failure.quoted
-        if not said.startswith(first.failure.reason):
-            said = f"{first.failure.reason}: {said}"
-        return case.waiting(f"{short(said)}{case.claim_note}; seeing if it lasts", *needs)
+        quoted = first.failure.quoted
+        if not quoted.startswith(first.failure.reason):
+            quoted = f"{first.failure.reason}: {quoted}"
+        return case.waiting(f"{short(quoted)}{case.claim_note}; checking whether it persists", *needs)
     aim = case.goal.spec.get("managementState", "Managed")
     if aim == "Removed" or aim is None:
         return _removed(case)
     if aim == "Unmanaged":
         return _unmanaged(case)
-    return judge_serving(case)
+    return _serving(case)
+
+
+def _serving(case: Case) -> Verdict:
+    """Step by step from Config to the answer of the registry."""
+    where = storage_location(case.spec, case.goal.backend) if case.goal.backend else "the change"
+    if not case.fresh:
+        if case.claim_appeared:
+            return case.waiting("the operator has not noticed yet that the claim exists")
+        return case.waiting(not_observed(case.generation, case.observed).why)
+    if case.claim_appeared and case.progressing.reason == "Error":
+        return case.waiting("the claim exists now; the operator has not noticed yet (it retries with increasing delay)")
+    case.signs.hold("fresh")
+    missing = not_accepted(case)
+    if missing:
+        return case.waiting(f"the operator has not accepted {where} yet: {missing}")
+    accepted = f"Config accepted {where}"
+    await_renewal(case)
+    missing = not_rolled_out(case)
+    if missing:
+        return case.waiting(f"{accepted}; {missing}{case.claim_note}")
+    missing = unready_condition(case)
+    if missing:
+        return case.waiting(f"{accepted}; rollout complete, but the operator says {missing}")
+    # The operator has seen a change, but this Deployment is older than our first look: what the operator writes to
+    # it may reach us later than what it writes to Config.
+    unchanged = case.signs.kept("moved") and case.signs.kept(case.deployment_edition)
+    if unchanged and case.signs.now - case.signs.hold("fresh") < NO_ROLLOUT:
+        return case.waiting(f"{accepted}; checking whether the Deployment follows")
+    missing = pods_left(case) or case.claim_note
+    if missing:
+        return case.waiting(f"{accepted}; rollout complete, {missing.lstrip(', ')}")
+    return judge_answers(case, accepted, where)
 
 
 def _removed(case: Case) -> Verdict:
     """Removed, and in products without a default the same for an unset state (operator facts, section 0)."""
     if not case.fresh:
         return case.waiting(not_observed(case.generation, case.observed).why)
-    for said, status in ((case.available, "True"), (case.progressing, "False")):
-        if (said.status, said.reason) != (status, "Removed"):
-            return case.waiting(f"the operator says {said.text}")
+    for reported, status in ((case.available, "True"), (case.progressing, "False")):
+        if (reported.status, reported.reason) != (status, "Removed"):
+            return case.waiting(f"the operator says {reported.text}")
     if case.snapshot.deployment is not None:
         return case.waiting("the Deployment is still there")
     if isinstance(case.snapshot.pods, tuple) and case.snapshot.pods:
@@ -76,9 +120,10 @@ def _removed(case: Case) -> Verdict:
 
 
 def _unmanaged(case: Case) -> Verdict:
+    """The operator has taken note that it must not act."""
     if not case.fresh:
         return case.waiting(not_observed(case.generation, case.observed).why)
-    for said in (case.available, case.progressing):
-        if said.reason != "Unmanaged":
-            return case.waiting(f"the operator says {said.text}")
+    for reported in (case.available, case.progressing):
+        if reported.reason != "Unmanaged":
+            return case.waiting(f"the operator says {reported.text}")
     return Done("the operator leaves the registry alone (Unmanaged)")

@@ -273,8 +273,8 @@ def _left_behind(intent: StorageIntent, config: JSON, storage: JSON) -> str:
 
 def _current_backend(config: JSON) -> tuple[str, JSON]:
     """Key and settings of the persistent backend in use; an empty key for none (emptyDir has nothing to lose)."""
-    for place in ("status", "spec"):
-        storage = mapping_at(config, place, "storage")
+    for part in ("status", "spec"):
+        storage = mapping_at(config, part, "storage")
         key = next((name for name in LOCATION_FIELDS if storage.get(name) is not None), "")
         if key or any(name != "managementState" for name in storage):
             return key, mapping_at(storage, key)

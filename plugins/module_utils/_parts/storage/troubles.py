@@ -53,7 +53,7 @@ UNSCHEDULABLE = 15.0
 UNSCHEDULABLE_WHILE_BINDING = 30.0
 
 _PERMANENT = frozenset({"VerificationFailed", "StorageNotConfigured"})
-_CONFIG_TROUBLES = frozenset(
+_CONTAINER_REASONS = frozenset(
     {
         "ErrImagePull",
         "ImagePullBackOff",
@@ -97,7 +97,7 @@ def _config_troubles(case: Case) -> Iterator[Trouble]:
                 "ConfigAbsent",
                 f"Config/cluster {gone}",
                 f"Somebody deleted Config/cluster, or the operator is not installed: it {gone}.",
-                "Install the operator, or wait until it has made a new Config/cluster; then run the task again.",
+                "Install the operator, or wait until it has created a new Config/cluster; then run the task again.",
             ),
         )
         return
@@ -126,7 +126,7 @@ def _config_troubles(case: Case) -> Iterator[Trouble]:
         yield Trouble(
             "replicas",
             AT_ONCE,
-            Failed("NoReplicas", "spec.replicas is 0", "No registry Pod is asked for.", "Set replicas to 1 or more."),
+            Failed("NoReplicas", "spec.replicas is 0", "No registry Pod is wanted.", "Set replicas to 1 or more."),
         )
 
 
@@ -136,7 +136,7 @@ def _operator_troubles(case: Case) -> Iterator[Trouble]:
         yield _trouble("permanent", AT_ONCE, degraded.reason, degraded.message)
         return
     if progressing.reason == "Error" and not case.claim_appeared:
-        # Right after a change that shows in no spec field, the operator may still repeat what it said before it.
+        # Right after a change that shows in no spec field, the operator may still repeat what it reported before.
         before = case.goal.deployment_generation_over is not None and case.signs.kept(f"said:{case.operator_statement}")
         text = normalise(progressing.message)
         reason = _storage_reason(case, progressing.message) or progressing.reason
@@ -200,7 +200,7 @@ def _deployment_troubles(case: Case) -> Iterator[Trouble]:
             Explanation(
                 "deployment",
                 "The operator has seen the change but there is no Deployment.",
-                "Read the operator's log; check that it may create Deployments (quota, admission policies).",
+                "Read the operator's log; check that it is allowed to create Deployments (quota, admission policies).",
             ),
         )
     if not (case.ours and case.fresh and case.rollout.observed):
@@ -208,25 +208,25 @@ def _deployment_troubles(case: Case) -> Iterator[Trouble]:
     refused = condition(case.deployment, "ReplicaFailure")
     if refused.true:
         # A quota that is full of old Pods has room when they are gone; the condition outlives that for a while.
-        state, leaving = case.rollout, case.terminating
-        moving = leaving or state.total > state.ready
-        sign = f"refused:{leaving}:{state.updated}:{state.ready}"
+        state, terminating = case.rollout, case.terminating
+        moving = terminating or state.total > state.ready
+        sign = f"refused:{terminating}:{state.updated}:{state.ready}"
         window = PODS_REFUSED_WHILE_MOVING if moving else PODS_REFUSED
         yield _trouble(sign, window, refused.reason or "ReplicaFailure", refused.message)
     deadline = condition(case.deployment, "Progressing")
     if deadline.reason == "ProgressDeadlineExceeded" and not _scheduled_after(case, deadline.changed):
-        said = case.degraded.message if case.degraded.reason == deadline.reason else deadline.message
+        message = case.degraded.message if case.degraded.reason == deadline.reason else deadline.message
         yield _failed_rollout(
-            case, "deadline", AT_ONCE, deadline.reason, said or "the rollout has timed out progressing"
+            case, "deadline", AT_ONCE, deadline.reason, message or "the rollout has timed out progressing"
         )
 
 
 def _scheduled_after(case: Case, moment: str) -> bool:
-    """Whether a new Pod has found its node since: what timed out before that is under way again."""
+    """Whether a new Pod has been scheduled since: what timed out before that is under way again."""
     if not isinstance(case.snapshot.pods, tuple) or not moment:
         return False
-    placed = [condition(pod, "PodScheduled") for pod in newest_pods(case.snapshot.pods)]
-    return any(one.true and one.changed > moment for one in placed)
+    scheduled = [condition(pod, "PodScheduled") for pod in newest_pods(case.snapshot.pods)]
+    return any(entry.true and entry.changed > moment for entry in scheduled)
 
 
 def _failed_rollout(case: Case, sign: str, window: float, reason: str, message: str) -> Trouble:
@@ -258,7 +258,7 @@ def _pod_troubles(case: Case) -> Iterator[Trouble]:
         return
     for reason, window, text in _pod_states(case.snapshot.pods, case.goal.container):
         if reason == "Unschedulable":
-            if len(terminating_pods(case.snapshot.pods)):
+            if terminating_pods(case.snapshot.pods):
                 continue  # a terminating Pod still holds its node or its volume
             if case.claim_phase == "Pending":
                 window = UNSCHEDULABLE_WHILE_BINDING
@@ -266,16 +266,16 @@ def _pod_troubles(case: Case) -> Iterator[Trouble]:
 
 
 def _pod_trouble(case: Case, reason: str, window: float, text: str) -> Trouble:
-    lines = [finding.line for finding in case.snapshot.log] if isinstance(case.snapshot.log, tuple) else []
-    said = explain_storage(lines[-1]) if lines else explain_pod(text)
-    if said.kind == "unknown":
-        said = explain_pod(text)
-    return _trouble(f"pod:{reason}", window, reason, "; ".join([text, *lines[-2:]]), said)
+    lines = case.log_lines
+    meaning = explain_storage(lines[-1]) if lines else explain_pod(text)
+    if meaning.kind == "unknown":
+        meaning = explain_pod(text)
+    return _trouble(f"pod:{reason}", window, reason, "; ".join([text, *lines[-2:]]), meaning)
 
 
 def _trouble(sign: str, window: float, reason: str, message: str, meaning: Explanation | None = None) -> Trouble:
-    said = meaning or explain(message, reason)
-    return Trouble(sign, window, Failed(reason, plain(message), said.cause, said.remedy))
+    meaning = meaning or explain(message, reason)
+    return Trouble(sign, window, Failed(reason, plain(message), meaning.cause, meaning.remedy))
 
 
 def _pod_states(pods: tuple[JSON, ...], container: str) -> Iterator[tuple[str, float, str]]:
@@ -290,9 +290,9 @@ def _pod_states(pods: tuple[JSON, ...], container: str) -> Iterator[tuple[str, f
         code = f" (exit code {number_at(ended, 'exitCode')})" if ended else ""
         if reason == "CrashLoopBackOff" or (terminated and number_at(status, "restartCount")):
             yield "CrashLoopBackOff", POD_CRASH, f"CrashLoopBackOff: Pod {name} {message}{code}"
-        elif reason in _CONFIG_TROUBLES:
+        elif reason in _CONTAINER_REASONS:
             yield reason, POD_CONFIG, f"{reason}: Pod {name} {message}"
         else:
-            placed = condition(pod, "PodScheduled")
-            if placed.status == "False" and placed.reason == "Unschedulable":
-                yield "Unschedulable", UNSCHEDULABLE, f"Unschedulable: Pod {name} {placed.message}"
+            scheduled = condition(pod, "PodScheduled")
+            if scheduled.status == "False" and scheduled.reason == "Unschedulable":
+                yield "Unschedulable", UNSCHEDULABLE, f"Unschedulable: Pod {name} {scheduled.message}"

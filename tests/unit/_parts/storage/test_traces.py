@@ -6,8 +6,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import Done, Failed, History, Waiting
-from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.judge import judge
-from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.progress import NO_ROLLOUT
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.judge import NO_ROLLOUT, judge
 from tests.unit._parts.storage.trace_table import markdown
 from tests.unit._parts.storage.traces import TICK, Run, replay, runs, states, trace_names, truth
 
