@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the operator renders: Config becomes a Deployment, ImagePruner becomes a CronJob. Pure.
 
-Only what the operator is known to render, and what a task speaks about, is compared (operator facts, sections 4 and 5).
+Only what the operator is known to render, and what a task speaks about, is compared (operator facts 4.13 to 4.16, 5.1
+to 5.3).
 """
 
 from __future__ import annotations
@@ -206,7 +207,7 @@ def serves_https(deployment: JSON, name: str) -> bool:
 # -- ImagePruner becomes a CronJob -------------------------------------------------------------------------------------
 
 _DEFAULT_SCHEDULE = "0 0 * * *"
-"""What the operator renders for an empty schedule (operator fact 5)."""
+"""What the operator renders for an empty schedule (operator fact 5.1)."""
 
 
 @dataclass(frozen=True)
@@ -228,7 +229,7 @@ class ExpectedCronJob:
 
 
 def expected_cronjob(spec: JSON) -> ExpectedCronJob:
-    """What the operator renders from the spec of ImagePruner (operator fact 5)."""
+    """What the operator renders from the spec of ImagePruner (operator facts 5.1 to 5.3)."""
     ignore = "true" if spec.get("ignoreInvalidImageReferences") else "false"
     return ExpectedCronJob(
         schedule=str(spec.get("schedule") or _DEFAULT_SCHEDULE),

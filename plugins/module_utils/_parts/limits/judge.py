@@ -85,7 +85,7 @@ def shortfall(intent: LimitsIntent, quota: JSON | None, limit_range: JSON | None
 
 
 def uncounted(intent: LimitsIntent, quota: JSON | None) -> list[str]:
-    """Keys of the quota that no controller counts: in status.hard, but not in status.used (operator fact 6)."""
+    """Keys of the quota that no controller counts: in status.hard, but not in status.used (operator fact 6.3)."""
     hard, used = mapping_at(quota, "status", "hard"), mapping_at(quota, "status", "used")
     return [key for key in intent.hard if key in hard and key not in used]
 

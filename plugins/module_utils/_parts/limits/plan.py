@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Image limits of namespaces: which ResourceQuota and LimitRange each one needs, and what that takes.
 
-Pure. Sources: Registry v2 page (Configure Image Limits), operator fact 6, newer pages (Image limits).
+Pure. Sources: Registry v2 page (Configure Image Limits), operator facts 6.1 to 6.3, newer pages (Image limits).
 """
 
 from __future__ import annotations
@@ -232,7 +232,7 @@ def merged(
 ) -> tuple[list[dict[str, Any]], bool]:
     """The entries with our maxima in them, and whether that differs from what was there.
 
-    The smallest max of several entries of one type counts (operator fact 6), so every entry of our types gets ours.
+    The smallest max of several entries of one type counts (operator fact 6.2), so every entry of our types gets ours.
     """
     result, changed, met = [], False, set()
     for entry in entries:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Scheduled image pruning: what must be refused and written of ImagePruner/cluster, and what must then be true.
 
-Pure. Sources: Registry v2 page (Configure Scheduled Image Pruning), operator facts 3.5 and 5.
+Pure. Sources: Registry v2 page (Configure Scheduled Image Pruning), operator facts 1.5, 2.6, 3.5.1 to 3.5.3 and 5.4.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _creation(intent: PrunerIntent) -> Write | None:
 
 
 def _retention_problems(intent: PrunerIntent, live: JSON | None) -> Iterator[str]:
-    """Registry v2 page: confirm the retention policy before enabling the schedule."""
+    """Registry v2 page, Configure Scheduled Image Pruning: confirm the retention policy before enabling it."""
     suspend = intent.spec.get("suspend")
     stopped = live is None or mapping_at(live, "spec").get("suspend") is True
     starts = stopped and (suspend is False or (live is None and suspend is None))

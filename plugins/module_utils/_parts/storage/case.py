@@ -30,7 +30,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._registry.re
 )
 
 ELSEWHERE = frozenset({"IngressDegraded", "RouteDegraded"})
-"""Trouble with exposing the registry: it stays available (operator facts, section 0), so a rollout only warns of it."""
+"""Trouble with exposing the registry: it stays available (operator fact 0.5), so a rollout only warns of it."""
 _CLAIM_NOT_FOUND = re.compile(r"persistentvolumeclaims? \"(?P<name>[^\"]+)\" not found")
 
 

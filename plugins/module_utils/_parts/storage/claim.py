@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The PersistentVolumeClaim that the registry is to use: created, grown or checked. Pure.
 
-Sources: Registry v2 page (Configure PVC Storage), operator facts 3.4 and 4.
+Sources: Registry v2 page (Configure PVC Storage), operator facts 3.4.1, 4.5 and 4.6.
 """
 
 from __future__ import annotations

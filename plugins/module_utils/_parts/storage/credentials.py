@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The credentials of the storage: the user Secret, and whether the running Pods have them. Pure.
 
-Sources: Registry v2 page (Configure S3-Compatible Storage Credentials), operator fact 4.
+Sources: Registry v2 page (Configure S3-Compatible Storage Credentials), operator fact 4.8.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def _changed(intent: StorageIntent, seen: Readings) -> Mapping[str, str]:
 def _running(backend: str, generated: Reading, wanted: Mapping[str, str]) -> bool:
     """Whether the operator's generated Secret already carries these values: then no rollout will follow.
 
-    operator fact 4 (S3): the generated Secret holds the credentials that the running Pods were rolled out with, for S3
+    operator fact 4.8: the generated Secret holds the credentials that the running Pods were rolled out with, for S3
     as an ini file. Values are compared as a whole and each in its place: a key that lost its last letter, or two that
     changed places, are other credentials.
     """

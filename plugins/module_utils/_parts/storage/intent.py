@@ -63,7 +63,10 @@ SECRET_KEYS: Mapping[str, Mapping[str, str]] = {
     "ibmcos": {"iam_api_key": "REGISTRY_STORAGE_IBMCOS_IAMAPIKEY"},
     "azure": {"account_key": "REGISTRY_STORAGE_AZURE_ACCOUNTKEY"},
 }
-"""Option to key of the user Secret (Registry v2 page, Configure S3-Compatible Storage Credentials; newer pages)."""
+"""Option to key of the user Secret.
+
+Registry v2 page, Configure S3-Compatible Storage Credentials; newer pages, Storage.
+"""
 
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s+(?P<body>[A-Za-z0-9+/=\s]+?)\s*-----END CERTIFICATE-----")
 _BUCKET = re.compile(r"[^\s/]{1,255}")

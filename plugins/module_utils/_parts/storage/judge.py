@@ -3,7 +3,7 @@
 
 Pure: no clock, no requests. Two rules stand above the others. *Done* needs evidence of every step from Config to an
 answer of the registry, because single conditions lie: ``Available=True/Ready`` stays from the rollout before, and also
-while the operator refuses the change (operator facts, section 3.3). *Failed* needs a sign that is about **our**
+while the operator refuses the change (operator facts 3.3.1 to 3.3.9). *Failed* needs a sign that is about **our**
 generation and that has stayed for a while, because errors come and go while the parts of a change arrive one by one.
 """
 
@@ -106,7 +106,7 @@ def _serving(case: Case) -> Verdict:
 
 
 def _removed(case: Case) -> Verdict:
-    """Removed, and in products without a default the same for an unset state (operator facts, section 0)."""
+    """Removed, and in products without a default the same for an unset state (operator fact 0.2)."""
     if not case.fresh:
         return case.waiting(not_observed(case.generation, case.observed).why)
     for reported, status in ((case.available, "True"), (case.progressing, "False")):

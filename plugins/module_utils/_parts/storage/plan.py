@@ -2,7 +2,7 @@
 """What must be refused, what must be written, and what must then be true of the registry's storage. Pure.
 
 Sources: Registry v2 page (Configure Development Storage, Configure PVC Storage, Configure S3-Compatible Storage
-Credentials, Operate Storage) and operator facts 1, 2, 4.
+Credentials, Operate Storage) and operator facts 1.4, 2.4, 4.1 and 4.6.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def plan(intent: StorageIntent, seen: Readings) -> Plan[StorageGoal]:
 def _desired_spec(intent: StorageIntent, config: JSON, seen: Readings) -> dict[str, Any]:
     """The intent's spec, completed by what the cluster decides.
 
-    Every other backend that is present on the object is nulled in the same patch (operator fact 4, one backend).
+    Every other backend that is present on the object is nulled in the same patch (operator fact 4.1).
     """
     present = [key for key in mapping_at(config, "spec", "storage") if key not in ("managementState", intent.key)]
     spec = {**intent.spec, "storage": {**intent.spec["storage"], **dict.fromkeys(present)}}
@@ -215,7 +215,7 @@ def _check_replicas(intent: StorageIntent, config: JSON, seen: Readings) -> Find
 
 
 def _read_write_once_problems(intent: StorageIntent, replicas: int) -> Iterator[str]:
-    """operator fact 4: cannot use ReadWriteOnce access mode with more than one replica / with RollingUpdate."""
+    """operator fact 4.6: cannot use ReadWriteOnce access mode with more than one replica / with RollingUpdate."""
     claim = intent.options["claim"]
     if replicas > 1:
         yield (
@@ -303,8 +303,8 @@ def _location(key: str, settings: JSON) -> str:
 def _needs_nudge(intent: StorageIntent, config: JSON, writes: tuple[Write, ...]) -> bool:
     """Whether the operator waits for a claim that is there by now, or will be.
 
-    operator facts 3.4 and 4: claims are not watched, and errors are retried after up to 1000 s; any event of the Config
-    makes the operator look at once.
+    Claims are not watched, and errors are retried after up to 1000 s; any event of the Config makes the operator look at
+    once (operator facts 3.4.1, 3.4.2 and 4.7).
     """
     if intent.backend != "pvc":
         return False

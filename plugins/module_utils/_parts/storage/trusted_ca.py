@@ -106,7 +106,7 @@ def _unix_lines(pem: str) -> str:
 
 
 def bundle_rolls(intent: StorageIntent, seen: Readings) -> bool:
-    """Whether another CA bundle has to reach the Pods: they read it once, when they start (operator fact 4, trustedCA).
+    """Whether another CA bundle has to reach the Pods: they read it once, when they start (operator fact 4.11).
 
     False when the operator's own ConfigMap already carries the text: then no rollout will follow.
     """

@@ -61,7 +61,7 @@ def test_gaps_are_named_by_namespace_and_account() -> None:
 
 
 def test_a_spec_that_is_changed_back_fails() -> None:
-    """The operator can lose an edit (operator fact 2); that is told, not waited for."""
+    """The operator can lose an edit (operator fact 2.3); that is told, not waited for."""
     goal = PullSecretsGoal({"imagePullSecret": {"ignoredNamespaces": ["other"]}}, 2, ALAUDA)
     verdict, history = _judge.judge(goal, snapshot(), History())
     assert isinstance(verdict, Waiting)

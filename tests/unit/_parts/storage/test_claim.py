@@ -45,7 +45,7 @@ def test_refused_before_writing(given: dict[str, Any], seen: dict[str, Reading],
 
 
 def test_a_claim_is_made_before_the_config_is_patched() -> None:
-    """PVCs are not watched by the operator (operator fact 3.4), so the claim comes first."""
+    """PVCs are not watched by the operator (operator fact 3.4.1), so the claim comes first."""
     given = params(backend="pvc", pvc={"create": True, "size": "1Gi", "storage_class": "fast"}, replicas=1)
     plan = decide(given, claim=None, classes=({"metadata": {"name": "fast"}},))
     assert [(write.verb, write.kind) for write in plan.writes] == [

@@ -90,7 +90,7 @@ def test_secret_keeps_other_keys_and_shows_fingerprints_only() -> None:
 
 
 def test_rotation_waits_for_a_new_rollout_unless_the_pods_already_have_the_value() -> None:
-    """A changed Secret changes no field of the spec, so the Deployment's generation has to move (operator fact 4)."""
+    """A changed Secret changes no field of the spec, so the Deployment's generation has to move (operator fact 4.8)."""
     live = config({"managementState": "Unmanaged", "s3": {"bucket": "images", "region": "us-east-1"}})
     given = params(
         backend="s3", s3={**S3, "region_endpoint": None, "access_key": "AKIDEXAMPLE", "secret_key": "new-value"}

@@ -106,7 +106,7 @@ def test_nothing_to_change_writes_nothing() -> None:
 
 
 def test_one_patch_nulls_the_others_and_carries_the_coupled_fields() -> None:
-    """Page, Configure PVC Storage; Recreate is implied by ReadWriteOnce (newer pages, Storage)."""
+    """Registry v2 page, Configure PVC Storage; Recreate is implied by ReadWriteOnce (newer pages, Storage)."""
     live = config({"emptyDir": {}, "managementState": "Managed", "oss": {"bucket": "x"}}, replicas=2)
     plan = decide(params(backend="pvc", replicas=1), config=live, claim=claim("ReadWriteOnce"))
     assert [write.body for write in plan.writes] == [
@@ -191,7 +191,7 @@ def test_reads_only_what_it_needs() -> None:
 
 
 def test_an_operator_that_missed_the_claim_is_nudged() -> None:
-    """The spec is right already, but the operator looks again after up to 1000 s only (operator facts 3.4, 4)."""
+    """The spec is right already, but the operator looks again after up to 1000 s only (operator facts 3.4.2, 4.7)."""
     live = config({"managementState": "Unmanaged", "pvc": {"claim": "image-registry"}}, status={"emptyDir": {}})
     live["metadata"]["resourceVersion"] = "12"
     message = 'Unable to apply resources: … persistentvolumeclaims "image-registry" not found'
