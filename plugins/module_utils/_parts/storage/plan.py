@@ -303,8 +303,8 @@ def _location(key: str, settings: JSON) -> str:
 def _needs_nudge(intent: StorageIntent, config: JSON, writes: tuple[Write, ...]) -> bool:
     """Whether the operator waits for a claim that is there by now, or will be.
 
-    Claims are not watched, and errors are retried after up to 1000 s; any event of the Config makes the operator look at
-    once (operator facts 3.4.1, 3.4.2 and 4.7).
+    Claims are not watched, and errors are retried after up to 1000 s; any event of the Config makes the operator look
+    at once (operator facts 3.4.1, 3.4.2 and 4.7).
     """
     if intent.backend != "pvc":
         return False
