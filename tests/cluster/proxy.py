@@ -10,6 +10,7 @@ that tests with a restricted identity work too.
         assert len(proxy.requests) <= 3
         proxy.reset()
         proxy.fault("status", code=429, retry_after=1, method="PATCH", path=r"/configs/cluster$", times=2)
+        proxy.meanwhile(somebody_deletes_it, method="PATCH", path=r"/configs/cluster$")
 
 Protocol upgrades (exec, attach, port-forward) are answered with 501: nothing here needs them.
 """
@@ -29,6 +30,7 @@ import struct
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -39,7 +41,7 @@ import yaml
 
 from tests.cluster.kubeconfig import current_context, material
 
-FaultKind = Literal["slow", "status", "reset", "drop"]
+FaultKind = Literal["slow", "status", "reset", "drop", "act"]
 
 _REASONS = {
     400: "BadRequest",
@@ -105,6 +107,8 @@ class Fault:
     message: str
     events: int
     forwarded: bool
+    dry_run: bool | None
+    act: Callable[[], object] | None
     hits: int = field(default=0)
 
     def matches(self, request: Request) -> bool:
@@ -114,6 +118,8 @@ class Fault:
         if self.method is not None and self.method != request.method:
             return False
         if self.watch is not None and self.watch != request.watch:
+            return False
+        if self.dry_run is not None and self.dry_run != (request.query.get("dryRun") == "All"):
             return False
         return self.path is None or self.path.search(request.path) is not None
 
@@ -176,6 +182,7 @@ class ApiProxy:
         self._lock = threading.Lock()
         self._requests: list[Request] = []
         self._faults: list[Fault] = []
+        self._failures: list[Exception] = []
         self._live: set[socket.socket] = set()
         self._watching: set[socket.socket] = set()
         self._stop = threading.Event()
@@ -214,6 +221,8 @@ class ApiProxy:
         self.drop_connections()
         if self._folder is not None:
             self._folder.cleanup()
+        if self._failures and error is None:
+            raise self._failures[0]
 
     @property
     def url(self) -> str:
@@ -249,12 +258,14 @@ class ApiProxy:
         message: str = "injected by the test proxy",
         events: int = 0,
         forwarded: bool = False,
+        dry_run: bool | None = None,
+        act: Callable[[], object] | None = None,
     ) -> Fault:
         """Arm a fault.
 
         :param kind: ``slow`` forwards the request after ``delay`` seconds; ``status`` answers ``code`` (with
             ``retry_after`` seconds if given) as the API server would; ``reset`` cuts the connection with RST; ``drop``
-            lets a watch through and cuts it after ``events`` events.
+            lets a watch through and cuts it after ``events`` events; ``act`` is for :meth:`meanwhile`.
         :param path: regular expression searched in the path; ``method`` and ``watch`` narrow further.
         :param times: how many matching requests are affected, None for all.
         :param forwarded: for ``status`` and ``reset``: let the API server act first, so that only its answer is lost.
@@ -271,10 +282,31 @@ class ApiProxy:
             message=message,
             events=events,
             forwarded=forwarded,
+            dry_run=dry_run,
+            act=act,
         )
         with self._lock:
             self._faults.append(armed)
         return armed
+
+    def meanwhile(
+        self,
+        act: Callable[[], object],
+        *,
+        method: str | None = None,
+        path: str | None = None,
+        watch: bool | None = None,
+        dry_run: bool | None = None,
+        forwarded: bool = False,
+    ) -> Fault:
+        """Have something done at the first matching request, which goes on when it has been done: one order, no race.
+
+        What ``act`` raises is raised again when the proxy is left.
+
+        :param dry_run: whether the request is to be a dry run; None: either.
+        :param forwarded: let the API server answer first; the client has its answer when ``act`` is over.
+        """
+        return self.fault("act", method=method, path=path, watch=watch, forwarded=forwarded, dry_run=dry_run, act=act)
 
     def clear_faults(self) -> None:
         """Disarm all faults, keep the requests."""
@@ -410,7 +442,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             else:
                 self._answer(request, fault.code, fault.message, fault.retry_after)
             return
+        act = fault.act if fault is not None else None
+        if act is not None and fault is not None and not fault.forwarded:
+            self._do(act)
         response = self._forward(body)
+        if act is not None and fault is not None and fault.forwarded:
+            self._do(act)
         request.status = response.status
         self.send_response_only(response.status, response.reason)
         for name, value in response.getheaders():
@@ -434,6 +471,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(b"0\r\n\r\n")
         else:
             self.wfile.write(data)
+
+    def _do(self, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except Exception as error:  # of the test's own: told where the test sees it
+            self.server.proxy._failures.append(error)
 
     def _stream(self, response: http.client.HTTPResponse, fault: Fault | None) -> None:
         proxy = self.server.proxy

@@ -106,8 +106,13 @@ class S3:
         _client("iam", self.endpoint, self.key).delete_access_key(UserName=key.user, AccessKeyId=key.access_key)
 
     def only_reading(self, user: str) -> None:
-        """Withdraw a user's permission to write, as a policy without ``s3:PutObject`` does."""
-        reading = {**EVERYTHING, "Statement": [{"Effect": "Allow", "Action": ["s3:List*", "s3:Get*"], "Resource": "*"}]}
+        """Take from a user the right to write, as a policy without ``s3:PutObject`` does.
+
+        At AWS the right to list a bucket includes asking for its head, which the server here takes for a right of its
+        own. Without it the operator would be refused as well, where in life it notices nothing.
+        """
+        actions = ["s3:List*", "s3:Get*", "s3:HeadBucket"]
+        reading = {**EVERYTHING, "Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}]}
         iam = _client("iam", self.endpoint, self.key)
         iam.put_user_policy(UserName=user, PolicyName="everything", PolicyDocument=json.dumps(reading))
 

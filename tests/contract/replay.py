@@ -26,6 +26,7 @@ from .recording import Json, Line, Recording
 
 SCALE = 6.0
 READY_AFTER, GONE_AFTER = 6.0, 8.0
+PATIENCE = 120.0  # seconds for what comes in one or two on a calm machine
 # The recorder's time stamps are the starts of its commands, so a short gap is a command's own start-up, which does not
 # scale. Buckets were created without a command: one with a time stamp this close after a command's took effect first.
 _SHORT = 0.3
@@ -55,7 +56,7 @@ class Recorder:
         for cache in self._caches.values():
             cache.start()
         for kind, cache in self._caches.items():
-            if not cache.synced.wait(30):
+            if not cache.synced.wait(PATIENCE):
                 raise ReplayError(f"cannot list {kind}")
 
     def stop(self) -> None:
@@ -174,7 +175,7 @@ class Stage:
             differences = recording.compare(part, lines, RECORDED_ADDRESSES, self.addresses).differences
             return all((item.kind, item.track) in excused for item in differences)
 
-        self.recorder.wait(reached, 30)
+        self.recorder.wait(reached, PATIENCE)
 
     # Settling.
 
@@ -193,8 +194,10 @@ class Stage:
         first = scenario.first("Config")
         self._put("Config", {key: value for key, value in first["spec"].items() if key != "httpSecret"})
         self._put("ImagePruner", scenario.first("ImagePruner")["spec"])
-        if not self.recorder.wait(self._settled, 60):
-            raise ReplayError(f"{scenario.name}: not settled after 60 s: {json.dumps(self._config().get('status'))}")
+        if not self.recorder.wait(self._settled, PATIENCE):
+            raise ReplayError(
+                f"{scenario.name}: not settled after {PATIENCE:.0f} s: {json.dumps(self._config().get('status'))}"
+            )
         self._clear(scenario)
         # Undo what earlier scenarios left in conditions that nothing updates while emptyDir is configured.
         wanted = {item[0]: item for item in first["status"]["conditions"]}
@@ -207,8 +210,10 @@ class Stage:
                     if value is not None:
                         item[key] = self._here(value)
         self.api.merge("Config", names.SINGLETON, {"status": status}, sub="status")
-        if not self.recorder.wait(lambda: self._settled() and self._quiet(0.7), 30):
-            raise ReplayError(f"{scenario.name}: not quiet after 30 s: {json.dumps(self._config().get('status'))}")
+        if not self.recorder.wait(lambda: self._settled() and self._quiet(0.7), PATIENCE):
+            raise ReplayError(
+                f"{scenario.name}: not quiet after {PATIENCE:.0f} s: {json.dumps(self._config().get('status'))}"
+            )
 
     def _settled(self) -> bool:
         config = self._config()
@@ -264,8 +269,8 @@ class Stage:
         self.api.delete("Secret", names.USER_SECRET, names.NAMESPACE)
         for claim in self.api.list("PersistentVolumeClaim", names.NAMESPACE):
             self.api.delete("PersistentVolumeClaim", claim["metadata"]["name"], names.NAMESPACE)
-        if not self.recorder.wait(lambda: not self.api.list("PersistentVolumeClaim", names.NAMESPACE), 20):
-            raise ReplayError(f"{scenario.name}: claims of an earlier scenario were not deleted after 20 s")
+        if not self.recorder.wait(lambda: not self.api.list("PersistentVolumeClaim", names.NAMESPACE), PATIENCE):
+            raise ReplayError(f"{scenario.name}: claims of an earlier scenario do not go away")
         actions = " ".join(action.body["do"] for action in scenario.actions())
         if "delete ConfigMap s3-ca" not in actions:
             self.api.delete("ConfigMap", "s3-ca", names.NAMESPACE)
@@ -356,8 +361,8 @@ class Stage:
             claims = self.api.list("PersistentVolumeClaim", names.NAMESPACE)
             return all(claim.get("status", {}).get("phase") == "Bound" for claim in claims)
 
-        if not self.recorder.wait(bound, 20):
-            raise ReplayError("a claim of class lab is not bound after 20 s")
+        if not self.recorder.wait(bound, PATIENCE):
+            raise ReplayError(f"a claim of class lab is not bound after {PATIENCE:.0f} s")
 
     def _write_secret(self, data: dict[str, str]) -> None:
         encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}

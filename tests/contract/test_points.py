@@ -24,7 +24,7 @@ from tests.cluster.operator_simulator.others import NoiseController
 
 from . import recording
 from .recording import Json
-from .replay import Stage
+from .replay import PATIENCE, Stage
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -82,7 +82,7 @@ class Lab:
             and self.stage.settled_deployment()
         )
 
-    def wait(self, condition: Callable[[], bool], timeout: float = 40) -> None:
+    def wait(self, condition: Callable[[], bool], timeout: float = PATIENCE) -> None:
         """Wait for a condition; the failure shows Config's status."""
         assert self.stage.recorder.wait(condition, timeout), self.config().get("status")
 
@@ -133,13 +133,15 @@ def test_the_simulator_is_ready_when_its_configuration_exists() -> None:
 
 
 def test_point_01_status_stays_frozen_while_a_sync_is_blocked(lab: Lab) -> None:
-    with socket.create_server(("127.0.0.1", 0), backlog=8) as deaf:  # takes connections, answers nothing
+    with socket.create_server(("127.0.0.1", 0), backlog=8) as deaf:
+        deaf.settimeout(PATIENCE)  # takes connections, answers nothing
         lab.secret()
         endpoint = f"http://127.0.0.1:{deaf.getsockname()[1]}"
         before = lab.config()["status"]
         generation = lab.use("s3", lab.s3(regionEndpoint=endpoint))["metadata"]["generation"]
-        time.sleep(1.5)  # shorter than the operator's read timeout (60 s / scale): nothing may be written meanwhile
-        assert lab.config()["status"] == before
+        # It has called, waited for its read timeout (60 s / scale) and called again: the same sync is still blocked.
+        with deaf.accept()[0], deaf.accept()[0]:
+            assert lab.config()["status"] == before
         assert before["observedGeneration"] == generation - 1
     lab.wait(lab.observed)
     assert lab.condition("StorageExists") == ("Unknown", "Unknown Error Occurred")
@@ -182,10 +184,15 @@ def test_point_08_a_managed_bucket_is_emptied_and_its_name_blanked(lab: Lab) -> 
     lab.wait(lab.done)
     lab.stage.cluster.s3.client().put_object(Bucket="mine", Key="docker/registry/v2/x", Body=b"x")
     lab.patch(managementState="Removed")
-    lab.wait(lambda: lab.condition("Progressing") == ("False", "Removed") and lab.observed())
-    buckets = [item["Name"] for item in lab.stage.cluster.s3.client().list_buckets()["Buckets"]]
-    assert "mine" not in buckets
-    assert "bucket" not in lab.config()["spec"]["storage"]["s3"]
+
+    def removed() -> bool:
+        # All of one look: what failed in between is tried again while Progressing already says Removed.
+        config = lab.config()
+        buckets = [item["Name"] for item in lab.stage.cluster.s3.client().list_buckets()["Buckets"]]
+        return "mine" not in buckets and "bucket" not in config["spec"]["storage"]["s3"] and lab.observed()
+
+    lab.wait(removed)
+    lab.wait(lambda: lab.condition("Progressing") == ("False", "Removed"))
 
 
 def test_point_07_two_backends_stop_a_removal_silently(lab: Lab) -> None:
@@ -261,12 +268,15 @@ def test_point_12_without_a_reason_to_write_the_literals_stay(lab: Lab) -> None:
 def test_point_12_a_patch_during_a_sync_that_writes_is_lost_but_for_the_state(lab: Lab) -> None:
     lab.secret()
     with socket.create_server(("127.0.0.1", 0), backlog=8) as deaf:
-        # Nothing answers here, so the sync hangs until the socket is closed.
+        deaf.settimeout(PATIENCE)
+        # The credentials work on the real server only; the sync hangs here until the socket is closed.
         endpoint = f"http://127.0.0.1:{deaf.getsockname()[1]}"
         lab.patch(httpSecret="", storage={"emptyDir": None, "s3": lab.s3(regionEndpoint=endpoint)})
-        connection, _ = deaf.accept()
-        lab.patch(readOnly=True)
-        connection.close()
+        with deaf.accept()[0]:
+            lab.patch(readOnly=True)
+            # Until it calls again, a read timeout later, it has long heard of the patch: or else it would write onto
+            # an older version, be refused, and start again from the patched one.
+            deaf.accept()[0].close()
     lab.wait(lambda: lab.observed() and bool(lab.config()["spec"].get("httpSecret")))
     assert "readOnly" not in lab.config()["spec"]
 

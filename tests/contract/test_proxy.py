@@ -35,7 +35,7 @@ class _Api(http.server.BaseHTTPRequestHandler):
             self.send_header("Transfer-Encoding", "chunked")
             self.end_headers()
             for number in range(100):
-                if not tick.acquire(timeout=5):
+                if not tick.acquire(timeout=60):
                     return
                 line = json.dumps({"n": number}).encode() + b"\n"
                 try:
@@ -83,7 +83,7 @@ def kubeconfig(tmp_path: Path) -> Iterator[str]:
 
 def _link(proxy: ApiProxy) -> http.client.HTTPConnection:
     server = yaml.safe_load(Path(proxy.kubeconfig).read_text())["clusters"][0]["cluster"]["server"]
-    return http.client.HTTPConnection(server.removeprefix("http://"), timeout=5)
+    return http.client.HTTPConnection(server.removeprefix("http://"), timeout=60)
 
 
 def _get(link: http.client.HTTPConnection, path: str, **headers: str) -> tuple[int, dict[str, Any]]:
@@ -146,6 +146,36 @@ def test_a_slow_fault_delays_the_true_answer(kubeconfig: str) -> None:
         start = time.monotonic()
         assert _get(_link(proxy), "/x")[0] == 200
         assert time.monotonic() - start >= 0.3
+
+
+def test_something_happens_before_a_request_or_before_its_answer(kubeconfig: str) -> None:
+    seen: list[tuple[str, int]] = []
+    with ApiProxy(kubeconfig) as proxy:
+        for when, forwarded in (("before", False), ("after", True)):
+            proxy.meanwhile(
+                lambda when=when: seen.append((when, len(_Api.served))),  # type: ignore[misc]
+                path=f"/{when}$",
+                dry_run=False,
+                forwarded=forwarded,
+            )
+        link = _link(proxy)
+        for path in ("/before?dryRun=All", "/before", "/after", "/after"):
+            assert _get(link, path)[0] == 200
+    # At "/before" one other request had been served; at "/after" that one had been served as well.
+    assert seen == [("before", 1), ("after", 3)]
+
+
+def test_what_goes_wrong_meanwhile_is_raised_at_the_end(kubeconfig: str) -> None:
+    def wrong() -> None:
+        raise ValueError("of the test's own")
+
+    def run() -> None:
+        with ApiProxy(kubeconfig) as proxy:
+            proxy.meanwhile(wrong)
+            assert _get(_link(proxy), "/x")[0] == 200
+
+    with pytest.raises(ValueError, match="of the test's own"):
+        run()
 
 
 def test_watch_events_arrive_one_by_one_and_a_drop_cuts_after_the_asked_number(kubeconfig: str) -> None:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.cluster.operator_simulator import render
+from tests.cluster.operator_simulator.api import Cache
 from tests.cluster.operator_simulator.conditions import (
     ApplyError,
     Conditions,
@@ -383,3 +384,21 @@ def test_only_transients_of_a_rollout_may_be_missing() -> None:
     assert not recording.same_track(short, [step("a", 0)], transients=False)
     assert not recording.same_track(long, [step("a", 0)], transients=True)
     assert not recording.same_track(long, [step("a", 0, 5), step("b", 5)], transients=True)
+
+
+def test_a_cache_neither_brings_back_what_is_gone_nor_loses_what_is_new() -> None:
+    """Answers to the operator's own writes and events of its watch come in any order."""
+
+    def secret(version: int) -> Json:
+        return {"metadata": {"name": "a", "namespace": "n", "resourceVersion": str(version)}}
+
+    cache = Cache(None, "Secret", "n")  # type: ignore[arg-type]
+    cache.learn(secret(1))
+    cache._drop(secret(3), 3)
+    cache.learn(secret(2))  # the answer to the deletion, too late
+    assert cache.get("a") is None
+    cache.learn(secret(5))  # made anew, before the watch tells of the end of the first one
+    cache._drop(secret(4), 4)
+    assert cache.get("a") == {**secret(5), "kind": "Secret"}
+    cache._replace([], 6)
+    assert cache.get("a") is None

@@ -10,7 +10,7 @@ import contextlib
 import importlib
 import io
 import json
-import time
+import re
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,17 +19,25 @@ from typing import Any
 import pytest
 from ansible.module_utils.common import warnings as module_warnings
 from ansible.module_utils.testing import patch_module_args
-from botocore.exceptions import ClientError
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import ApiError, Client
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.connection import connect
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
 from tests.cluster import Cluster
+from tests.cluster.operator_simulator import names, render
 from tests.cluster.proxy import ApiProxy, Request
+from tests.integration.waiting import until
 
 MODULES = "ansible_collections.alauda.image_registry.plugins.modules"
 NAMESPACE = ALAUDA.namespace
+DEPLOYMENT = namespaced(NAMESPACE, "deployments", ALAUDA.deployment, api="/apis/apps/v1")
+FAULT = "lab.alauda.io/fault"
+REFUSAL = "Unable to apply resources"
+"""How the operator begins what it has against a change."""
+SOON = 12.0 + 11.0
+"""Seconds from a failure's evidence to the verdict, by the task's own clock: a sign is looked at for 12 s at most, and
+one look may take 11 s, since a registry that does not answer is given up after 10 and asked once a second at most."""
 
 
 def _text(warning: Any) -> str:
@@ -128,17 +136,168 @@ class Lab:
             **other,
         }
 
-    def lose_bucket(self, name: str) -> None:
-        """Delete a bucket for good: the operator makes it again when it happens to look just then."""
-        quiet_since = time.monotonic()
-        while time.monotonic() - quiet_since < 2.0:
-            try:
-                self.cluster.s3.client().head_bucket(Bucket=name)
-            except ClientError:
-                time.sleep(0.1)
-                continue
-            self.cluster.s3.delete_bucket(name)
-            quiet_since = time.monotonic()
+    @contextlib.contextmanager
+    def without_operator(self) -> Iterator[None]:
+        """Nobody but the task looks at anything meanwhile; Config goes on saying what the operator said last."""
+        self.cluster.kill("operator")
+        try:
+            yield
+        finally:
+            self.cluster.launch("operator")
+
+    def pods(self) -> list[dict[str, Any]]:
+        """The registry's Pods, without those that have ended and only stay listed."""
+        path = namespaced(NAMESPACE, "pods")
+        items, _ = self.client.list(path, label_selector="app.kubernetes.io/name=image-registry")
+        return [dict(item) for item in items if item["status"].get("phase") not in ("Failed", "Succeeded")]
+
+    def heal(self) -> None:
+        """Lift the Node's fault from the Pods that are there; each keeps the one it was started with otherwise."""
+        self.annotate_nodes(fault=None)
+        for pod in self.pods():
+            path = namespaced(NAMESPACE, "pods", pod["metadata"]["name"])
+            self.client.patch(path, {"metadata": {"annotations": {FAULT: ""}}})
+
+    def fails(self, evidence: str, **task: Any) -> dict[str, Any]:
+        """The result of a task that must fail: by a verdict, not because time is up, and soon after the evidence.
+
+        evidence: expression for what the timeline says from when on it has been seen. A slow machine only sees it
+        later: what is promised begins there.
+        """
+        result = self.storage(**task)
+        assert result.get("failed"), result["verification"]["summary"]
+        assert "reason" in result["verification"], result["msg"]
+        assert result["verification"]["reason"] != "Timeout", result["msg"]
+        timeline = result["verification"]["timeline"]
+        seen = [entry["seconds"] for entry in timeline if re.search(evidence, entry["state"])]
+        assert seen, timeline
+        assert result["verification"]["seconds"] - seen[0] < SOON, timeline
+        return result
+
+    def await_rights(
+        self,
+        rules: list[dict[str, Any]],
+        *,
+        user: str = "",
+        group: str = "",
+        namespace: str = "",
+        given: bool = True,
+    ) -> None:
+        """Wait until the API server, which learns of roles by watches, gives all these rights, or none of them.
+
+        namespace: in which; everywhere if not given.
+        """
+
+        def answers() -> list[str]:
+            """Rights that are not as they will be."""
+            wrong = []
+            for rule in rules:
+                for api in rule["apiGroups"]:
+                    for resource in rule["resources"]:
+                        wrong += [
+                            f"{verb} {resource}.{api}"
+                            for verb in rule["verbs"]
+                            if self._may(verb, api, resource, rule, namespace, user, group) is not given
+                        ]
+            return wrong
+
+        until(f"rights of {user or group} are {'given' if given else 'taken'}", lambda: not answers(), state=answers)
+
+    def _may(
+        self, verb: str, api: str, resource: str, rule: dict[str, Any], namespace: str, user: str, group: str
+    ) -> bool:
+        name, _, sub = resource.partition("/")
+        attributes = {"verb": verb, "group": api, "resource": name, "subresource": sub, "namespace": namespace}
+        attributes["name"] = (rule.get("resourceNames") or [""])[0]
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SubjectAccessReview",
+            "spec": {"user": user or "anybody", "groups": [group] if group else [], "resourceAttributes": attributes},
+        }
+        answer = self.client.create("/apis/authorization.k8s.io/v1/subjectaccessreviews", review)
+        return bool(answer["status"]["allowed"])
+
+    @contextlib.contextmanager
+    def cluster_role(self, name: str, rules: list[dict[str, Any]]) -> Iterator[str]:
+        """Kubeconfig of a user, in a group of this name, who has these rights everywhere."""
+        rbac = "/apis/rbac.authorization.k8s.io/v1"
+        about = {"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": {"name": name}}
+        self.client.create(f"{rbac}/clusterroles", {**about, "kind": "ClusterRole", "rules": rules})
+        binding = {
+            **about,
+            "kind": "ClusterRoleBinding",
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": name}],
+        }
+        self.client.create(f"{rbac}/clusterrolebindings", binding)
+        try:
+            self.await_rights(rules, group=name)
+            yield str(self.cluster.kubeconfig_for(f"one-of-{name}", [name]))
+        finally:
+            self.client.delete(f"{rbac}/clusterrolebindings/{name}")
+            self.client.delete(f"{rbac}/clusterroles/{name}")
+
+    def moving(self) -> str:
+        """What has not come to rest yet; empty when a task with nothing to do finds all it needs at its first look."""
+        config, deployment, pods = self.config(), self.client.get(DEPLOYMENT), self.pods()
+        status = config.get("status") or {}
+        trusted = ((config["spec"]["storage"].get("s3") or {}).get("trustedCA") or {}).get("name")
+        certificates = self._find("ConfigMap", ALAUDA.certificates) or {}
+        if ("storage-ca-bundle.pem" in (certificates.get("data") or {})) is not bool(trusted):
+            return f"the operator has not adjusted the registry's certificates to the trusted CA {trusted!r}"
+        said = {item["type"]: (item["status"], item.get("reason")) for item in status.get("conditions") or []}
+        if status.get("observedGeneration") != config["metadata"]["generation"]:
+            return f"the operator has not seen Config's generation {config['metadata']['generation']}: {status}"
+        if (said.get("Available"), said.get("Progressing")) != (("True", "Ready"), ("False", "Ready")):
+            return f"the operator says {status.get('conditions')}"
+        if deployment is None:
+            return "there is no Deployment"
+        template = deployment["spec"]["template"]
+        digest = render.dependencies(template["spec"]["volumes"], self._find)
+        if digest != template["metadata"]["annotations"][names.DEPENDENCIES]:
+            return "the operator has not renewed the Pods for the Secrets and ConfigMaps that they read"
+        wanted, state = deployment["spec"]["replicas"], deployment.get("status") or {}
+        counts = [state.get(key, 0) for key in ("replicas", "updatedReplicas", "availableReplicas")]
+        if state.get("observedGeneration") != deployment["metadata"]["generation"] or set(counts) != {wanted}:
+            return f"the Deployment is not complete: {state}"
+        lives = {
+            pod["metadata"]["name"]: [
+                item["type"] for item in pod["status"].get("conditions") or [] if item["status"] == "True"
+            ]
+            for pod in pods
+        }
+        leaving = [pod["metadata"]["name"] for pod in pods if "deletionTimestamp" in pod["metadata"]]
+        if len(pods) != wanted or leaving or not all("Ready" in true for true in lives.values()):
+            return f"Pods and what is true of them: {lives}; leaving: {leaving}"
+        slices, _ = self.client.list(
+            namespaced(NAMESPACE, "endpointslices", api="/apis/discovery.k8s.io/v1"),
+            label_selector=f"kubernetes.io/service-name={ALAUDA.service}",
+        )
+        ends = {
+            address
+            for item in slices
+            for end in item.get("endpoints") or []
+            if end["conditions"].get("ready")
+            for address in end["addresses"]
+        }
+        if ends != {pod["status"]["podIP"] for pod in pods}:
+            return f"the Service leads to {ends}, and the Pods are {sorted(lives)}"
+        asked = namespaced(NAMESPACE, "services", f"https:{ALAUDA.service}:{ALAUDA.port}")
+        reply = self.client.raw("GET", f"{asked}/proxy/v2/", retry=False)
+        return "" if reply.status in (200, 401) else f"the Service answers {reply.status} {reply.text[:200]}"
+
+    def _find(self, kind: str, name: str) -> dict[str, Any] | None:
+        """A Secret or ConfigMap of the registry's namespace."""
+        found = self.client.get(namespaced(NAMESPACE, f"{kind.lower()}s", name))
+        return dict(found) if found is not None else None
+
+    def rest(self) -> None:
+        """Wait until nothing moves any more.
+
+        A task is done when each Pod serves; that the Service leads to them is another controller's work, and may come
+        later on a busy machine. A task that finds the Service without a Pod waits, and asks the Pods instead.
+        """
+        until("the cluster is at rest", lambda: not self.moving(), state=self.moving)
 
     def settle(self) -> None:
         """Back to the state every test starts from."""
@@ -150,9 +309,14 @@ class Lab:
             disable_redirect=False,
             resources={"requests": {"cpu": "500m", "memory": "500Mi"}, "limits": {"cpu": "500m", "memory": "500Mi"}},
             on_backend_change="allow",
-            wait_timeout=60,
         )
         assert not result.get("failed"), result["msg"]
+        self.delete("secrets", ALAUDA.user_secret)
+        # The operator keeps a CA that is no longer trusted until the next event of a Secret or ConfigMap, and renews
+        # the Pods then. That event must not be one of the test's own.
+        path = namespaced(NAMESPACE, "configmaps", ALAUDA.certificates)
+        self.client.patch(path, {"metadata": {"annotations": {"lab.alauda.io/settled": uuid.uuid4().hex}}})
+        self.rest()
 
 
 @pytest.fixture(scope="session")

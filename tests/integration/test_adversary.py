@@ -14,12 +14,11 @@ import pytest
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
-from tests.integration.conftest import NAMESPACE, Lab
+from tests.cluster.proxy import ApiProxy
+from tests.integration.conftest import DEPLOYMENT, NAMESPACE, REFUSAL, Lab
 
 pytestmark = pytest.mark.cluster
 
-DEPLOYMENTS = namespaced(NAMESPACE, "deployments", api="/apis/apps/v1")
-DEPLOYMENT = f"{DEPLOYMENTS}/{ALAUDA.deployment}"
 SECRET = namespaced(NAMESPACE, "secrets", ALAUDA.user_secret)
 
 
@@ -30,25 +29,24 @@ def ok(result: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def fails(lab: Lab, words: str, within: float = 15.0, **task: Any) -> dict[str, Any]:
-    """A task that must fail with these words, in time although it may wait for longer."""
-    started = time.monotonic()
-    result = lab.storage(wait_timeout=60, **task)
-    assert result.get("failed"), result["verification"]["summary"]
-    assert words in result["msg"], result["msg"]
-    assert time.monotonic() - started < within, result["msg"]
-    return result
-
-
 @contextmanager
 def as_soon_as(condition: Callable[[], bool], act: Callable[[], object]) -> Iterator[None]:
-    """Do something in the background once a condition holds."""
-    over = threading.Event()
+    """Do something in the background once a condition holds. The task must not be able to end before.
+
+    What goes wrong in the background is raised when the task has ended.
+    """
+    over, done = threading.Event(), threading.Event()
+    wrong: list[Exception] = []
 
     def watch() -> None:
         while not over.wait(0.02):
-            if condition():
-                act()
+            try:
+                if condition():
+                    act()
+                    done.set()
+                    return
+            except Exception as error:
+                wrong.append(error)
                 return
 
     thread = threading.Thread(target=watch)
@@ -58,6 +56,9 @@ def as_soon_as(condition: Callable[[], bool], act: Callable[[], object]) -> Iter
     finally:
         over.set()
         thread.join()
+    if wrong:
+        raise wrong[0]
+    assert done.is_set(), "the task ended before the condition held"
 
 
 # -- credentials and certificates --------------------------------------------------------------------------------------
@@ -78,15 +79,16 @@ def test_almost_the_right_credentials(
     good = lab.s3()
     ok(lab.storage(backend="s3", s3=good))
     wrong = {**good, "access_key": access(good), "secret_key": secret(good)}
-    fails(lab, "key", backend="s3", s3=wrong)
-    again = fails(lab, "key", backend="s3", s3=wrong)
-    assert again["changed"] is False
-    ok(lab.storage(backend="s3", s3=good, wait_timeout=40))
+    for changed in (True, False):
+        result = lab.fails(REFUSAL, backend="s3", s3=wrong)
+        assert result["changed"] is changed
+        assert "key" in result["msg"]
+    ok(lab.storage(backend="s3", s3=good))
 
 
 def test_the_secret_is_deleted_and_made_again(lab: Lab) -> None:
     """The Pods have these credentials already: no rollout follows, and none is waited for."""
-    task = {"backend": "s3", "s3": lab.s3(), "wait_timeout": 40}
+    task = {"backend": "s3", "s3": lab.s3()}
     ok(lab.storage(**task))
     lab.delete("secrets", ALAUDA.user_secret)
     result = ok(lab.storage(**task))
@@ -101,8 +103,8 @@ def test_another_ca_and_back(lab: Lab) -> None:
     stranger = lab.client.get("/api/v1/namespaces/kube-system/configmaps/kube-root-ca.crt")
     assert stranger is not None
     wrong = {**good, "trusted_ca": {"name": "s3-ca", "pem": stranger["data"]["ca.crt"]}}
-    fails(lab, "not trusted", backend="s3", s3=wrong)
-    repaired = ok(lab.storage(backend="s3", s3=good, wait_timeout=40))
+    assert "not trusted" in lab.fails(REFUSAL, backend="s3", s3=wrong)["msg"]
+    repaired = ok(lab.storage(backend="s3", s3=good))
     assert [item["kind"] for item in repaired["written"]] == ["ConfigMap"]
     pem = good["trusted_ca"]["pem"].replace("\n", "\r\n")
     same = ok(lab.storage(backend="s3", s3={**good, "trusted_ca": {"name": "s3-ca", "pem": pem}}))
@@ -115,7 +117,7 @@ def test_credentials_that_came_while_the_operator_was_dead(lab: Lab) -> None:
     ok(lab.storage(backend="s3", s3=good))
     rotated = lab.cluster.s3.new_key(f"{good['bucket']}-user")
     task = {"backend": "s3", "s3": {**good, "access_key": rotated.access_key, "secret_key": rotated.secret_key}}
-    time.sleep(1.1)  # the API server writes down whole seconds only
+    time.sleep(1.1)  # the API server writes down whole seconds only; the next one must be another, on any machine
     lab.cluster.kill("operator")
     try:
         first = lab.storage(**task, wait_timeout=3)
@@ -125,43 +127,67 @@ def test_credentials_that_came_while_the_operator_was_dead(lab: Lab) -> None:
     assert (first.get("failed"), first["changed"]) == (True, True)
     assert (second.get("failed"), second["changed"]) == (True, False)
     assert "renewed" in second["msg"]
-    assert ok(lab.storage(**task, wait_timeout=60))["changed"] is False
+    assert ok(lab.storage(**task))["changed"] is False
 
 
-def test_somebody_writes_other_credentials_meanwhile(lab: Lab) -> None:
-    """No watch follows the Secret; a second look after the rollout does."""
-    task = {"backend": "s3", "s3": lab.s3()}
-    other = base64.b64encode(b"other").decode()
+OTHER = {"data": {"REGISTRY_STORAGE_S3_SECRETKEY": base64.b64encode(b"other").decode()}}
+
+
+def test_somebody_writes_other_credentials_at_the_end(lab: Lab, proxy: ApiProxy) -> None:
+    """No watch follows the Secret; a second look after the rollout does. The operator has not looked yet."""
+
+    def rotate() -> None:
+        lab.cluster.kill("operator")
+        lab.client.patch(SECRET, OTHER)
+
+    # The registry is asked when everything else has become true.
+    proxy.meanwhile(rotate, method="GET", path="/proxy/v2/")
+    try:
+        result = lab.storage(kubeconfig=proxy.kubeconfig, backend="s3", s3=lab.s3())
+    finally:
+        lab.cluster.launch("operator")
+    assert result.get("failed"), result["verification"]["summary"]
+    assert result["verification"]["reason"] == "ChangedAgain"
+    assert f"Secret/{ALAUDA.user_secret}" in result["msg"]
+
+
+def test_somebody_writes_other_credentials_during_the_rollout(lab: Lab) -> None:
+    """The operator looks first, and refuses them; the Pods, which have the good ones, may become ready or not."""
+    lab.annotate_nodes(fault="never-ready")  # or else the task may be through before
 
     def rolled_out() -> bool:
         deployment = lab.client.get(DEPLOYMENT)
         assert deployment is not None
         return "REGISTRY_STORAGE_S3_BUCKET" in str(deployment["spec"]["template"])
 
-    def rotate() -> None:
-        lab.client.patch(SECRET, {"data": {"REGISTRY_STORAGE_S3_SECRETKEY": other}})
-
-    with as_soon_as(rolled_out, rotate):
-        result = lab.storage(**task, wait_timeout=40)
-    assert result.get("failed"), result["verification"]["summary"]
+    with as_soon_as(rolled_out, lambda: lab.client.patch(SECRET, OTHER)):
+        result = lab.fails(REFUSAL, backend="s3", s3=lab.s3())
+    assert "SignatureDoesNotMatch" in result["msg"]
 
 
 # -- Deployment and Pods -----------------------------------------------------------------------------------------------
 
 
-def test_the_deployment_is_deleted_during_a_rotation(lab: Lab) -> None:
+def test_the_deployment_is_deleted_during_a_rotation(lab: Lab, proxy: ApiProxy) -> None:
     """The new one begins at generation 1 again, and is newer all the same."""
     good = lab.s3()
     ok(lab.storage(backend="s3", s3=good))
     rotated = lab.cluster.s3.new_key(f"{good['bucket']}-user")
-    before = lab.client.get(SECRET)
-
-    def written() -> bool:
-        return lab.client.get(SECRET) != before
-
-    with as_soon_as(written, lambda: lab.client.raw("DELETE", DEPLOYMENT)):
-        task = {"backend": "s3", "s3": {**good, "access_key": rotated.access_key, "secret_key": rotated.secret_key}}
-        ok(lab.storage(**task, wait_timeout=40))
+    before = lab.client.get(DEPLOYMENT)
+    task = {"backend": "s3", "s3": {**good, "access_key": rotated.access_key, "secret_key": rotated.secret_key}}
+    # Between the write and the task's first look, whether the operator has seen the write by then or not.
+    proxy.meanwhile(
+        lambda: lab.client.delete(DEPLOYMENT),
+        method="PATCH",
+        path=f"/secrets/{ALAUDA.user_secret}$",
+        dry_run=False,
+        forwarded=True,
+    )
+    ok(lab.storage(kubeconfig=proxy.kubeconfig, **task))
+    after = lab.client.get(DEPLOYMENT)
+    assert before is not None
+    assert after is not None
+    assert after["metadata"]["uid"] != before["metadata"]["uid"]
 
 
 def test_pods_of_others_with_the_same_labels(lab: Lab) -> None:
@@ -178,7 +204,7 @@ def test_pods_of_others_with_the_same_labels(lab: Lab) -> None:
     }
     lab.client.create(namespaced(NAMESPACE, "pods"), copy)
     try:
-        result = ok(lab.storage(backend="pvc", pvc={"claim": claim}, wait_timeout=40))
+        result = ok(lab.storage(backend="pvc", pvc={"claim": claim}))
     finally:
         lab.delete("pods", "copy")
     assert [probe["via"] for probe in result["verification"]["probes"]] != ["pod/copy"]
@@ -187,47 +213,50 @@ def test_pods_of_others_with_the_same_labels(lab: Lab) -> None:
 # -- the operator's surprises ------------------------------------------------------------------------------------------
 
 
-def test_a_bucket_that_the_operator_makes_is_told_of(lab: Lab) -> None:
-    """A slip in the name makes an empty bucket, with which everything works (operator fact 4.9)."""
+def test_a_bucket_that_the_operator_makes_is_told_of(lab: Lab, proxy: ApiProxy) -> None:
+    """A slip in the name makes an empty bucket, with which everything works (operator fact 4.9).
+
+    The operator says so for a moment only, and begins here when the task watches it.
+    """
     options = lab.s3()
-    result = ok(lab.storage(backend="s3", s3={**options, "bucket": f"{options['bucket']}-slip"}))
+    lab.cluster.kill("operator")
+    proxy.meanwhile(lambda: lab.cluster.launch("operator"), path="/configs$", watch=True)
+    try:
+        slip = {**options, "bucket": f"{options['bucket']}-slip"}
+        result = ok(lab.storage(kubeconfig=proxy.kubeconfig, backend="s3", s3=slip))
+    finally:
+        lab.cluster.launch("operator")
     assert any("did not exist" in text and "-slip" in text for text in result["warnings"])
 
 
 def test_the_api_server_restarts_meanwhile(lab: Lab) -> None:
     """Delays the task and changes nothing else."""
     claim = lab.claim("ReadWriteMany")
+    old = lab.pods()[0]["metadata"]["name"]
+    lab.annotate_nodes(fault="never-ready")  # holds the rollout until the API server is back
 
-    def written() -> bool:
-        return lab.config()["spec"]["storage"].get("pvc") is not None
+    def new_pod() -> bool:
+        return any(pod["metadata"]["name"] != old and pod["status"].get("phase") == "Running" for pod in lab.pods())
 
-    with as_soon_as(written, lambda: lab.cluster.restart("kube-apiserver")):
-        ok(lab.storage(backend="pvc", pvc={"claim": claim}, wait_timeout=90))
+    def restart() -> None:
+        lab.cluster.restart("kube-apiserver")
+        lab.heal()
+
+    with as_soon_as(new_pod, restart):
+        ok(lab.storage(backend="pvc", pvc={"claim": claim}))
 
 
 def test_what_may_not_be_watched_is_not_waited_for(lab: Lab) -> None:
     """An account that may write and not list ends at once, not after wait_timeout."""
-    rbac = "/apis/rbac.authorization.k8s.io/v1"
-    role = {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "ClusterRole",
-        "metadata": {"name": "blind"},
-        "rules": [
-            {"apiGroups": [ALAUDA.group], "resources": ["configs"], "verbs": ["get", "patch"]},
-            {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "watch"]},
-        ],
-    }
-    binding = {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "ClusterRoleBinding",
-        "metadata": {"name": "blind"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "blind"},
-        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "blind"}],
-    }
-    lab.client.create(f"{rbac}/clusterroles", role)
-    lab.client.create(f"{rbac}/clusterrolebindings", binding)
-    kubeconfig = str(lab.cluster.kubeconfig_for("blind-one", ["blind"]))
-    result = fails(lab, "cannot be observed", backend="emptydir", disable_redirect=True, kubeconfig=kubeconfig)
+    rules = [
+        {"apiGroups": [ALAUDA.group], "resources": ["configs"], "verbs": ["get", "patch"]},
+        {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "watch"]},
+    ]
+    lab.annotate_nodes(fault="never-ready")  # nothing else can end the wait
+    with lab.cluster_role("blind", rules) as kubeconfig:
+        result = lab.fails("cannot be observed", backend="emptydir", disable_redirect=True, kubeconfig=kubeconfig)
+    assert result["verification"]["reason"] == "Forbidden"
+    assert "cannot be observed" in result["msg"]
     assert result["changed"] is True
     assert "wait: false" in result["msg"]
 
@@ -236,7 +265,7 @@ def test_a_login_in_the_proxy_of_the_config_is_not_returned(lab: Lab) -> None:
     """spec.proxy may hold user and password, and the whole Config is part of the result."""
     lab.patch({"proxy": {"http": "http://someone:a-proxy-password@proxy.example.com:3128"}})
     try:
-        result = lab.storage(backend="emptydir", wait_timeout=40)
+        result = lab.storage(backend="emptydir")
     finally:
         lab.patch({"proxy": {"http": None}})
     assert "a-proxy-password" not in str(result)

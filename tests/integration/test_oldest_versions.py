@@ -33,7 +33,7 @@ def _play(controller: Path, target: Path, lab: Lab, folder: Path, page: dict[str
     tasks = [{f"alauda.image_registry.{module}": options} for module, options in page.items()]
     flags = ("-vvv", "-e", json.dumps({"ansible_python_interpreter": str(target)}))
     command = controller / "ansible-playbook"
-    done = play(folder, tasks, *flags, timeout=300, command=command, K8S_AUTH_KUBECONFIG=lab.kubeconfig)
+    done = play(folder, tasks, *flags, timeout=900, command=command, K8S_AUTH_KUBECONFIG=lab.kubeconfig)
     return done.returncode, done.stdout + done.stderr
 
 

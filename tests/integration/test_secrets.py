@@ -38,7 +38,6 @@ def test_nothing_secret_is_printed(lab: Lab, tmp_path: Path, works: bool) -> Non
     task = {
         "backend": "s3",
         "s3": {**options, "access_key": "{{ access }}", "secret_key": "{{ secret }}"},
-        "wait_timeout": 60,
         "kubeconfig": kubeconfig,
     }
     tasks: list[dict[str, Any]] = [
@@ -48,7 +47,7 @@ def test_nothing_secret_is_printed(lab: Lab, tmp_path: Path, works: bool) -> Non
     values = tmp_path / "values.yml"
     values.write_text(yaml.safe_dump({"access": access, "secret": secret}))
     flags = ("-vvvv", "--diff", "-e", f"@{values}")
-    shown = play(tmp_path, tasks, *flags, timeout=180, ANSIBLE_LOG_PATH=str(tmp_path / "log"))
+    shown = play(tmp_path, tasks, *flags, timeout=600, ANSIBLE_LOG_PATH=str(tmp_path / "log"))
     everything = shown.stdout + shown.stderr + (tmp_path / "log").read_text()
     assert ("failed=0" in shown.stdout) is True
     assert ("ignored=0" in shown.stdout) is works
@@ -68,7 +67,7 @@ def test_no_key_stays_in_the_temporary_folder(lab: Lab, tmp_path: Path, in_contr
     task = {"management_state": "Managed", "kubeconfig": str(lab.kubeconfig)}
     flags = ("-vvv", "-e", json.dumps({"alauda_image_registry_in_controller": in_controller}))
     tasks = [{"alauda.image_registry.registry_pullsecret": task}]
-    shown = play(tmp_path, tasks, *flags, timeout=180, TMPDIR=str(temporary))
+    shown = play(tmp_path, tasks, *flags, timeout=600, TMPDIR=str(temporary))
     assert "failed=0" in shown.stdout, shown.stdout + shown.stderr
     assert ("runs inside the controller" in shown.stdout) is in_controller
     assert [str(left) for left in temporary.rglob("*")] == []

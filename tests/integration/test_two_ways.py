@@ -112,7 +112,7 @@ def playbook_command(request: pytest.FixtureRequest) -> Path:
 
 def shown_by(tasks: list[dict[str, Any]], command: Path, folder: Path, lab: Lab, *flags: str) -> str:
     """Everything that a run which ended well has printed."""
-    done = play(folder, tasks, *flags, timeout=580, command=command, K8S_AUTH_KUBECONFIG=lab.kubeconfig)
+    done = play(folder, tasks, *flags, timeout=1800, command=command, K8S_AUTH_KUBECONFIG=lab.kubeconfig)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout + done.stderr
 
@@ -160,12 +160,15 @@ def test_both_ways_give_the_same_result(lab: Lab, playbook_command: Path, tmp_pa
     )
     shown = shown_by(tasks, playbook_command, tmp_path, lab, "-vvv", "--diff")
     results = json.loads((tmp_path / "results.json").read_text())
-    different = {}
+    different: dict[str, dict[str, Any]] = {}
     for number, name in enumerate(CASES):
         one, other = (steady(results[f"case_{number}_{way}"]) for way in ("in", "out"))
         if one != other:
             keys = [key for key in {*one, *other} if one.get(key, "absent") != other.get(key, "absent")]
             different[name] = {key: (one.get(key, "absent"), other.get(key, "absent")) for key in keys}
+            # What each of them saw on the way tells why.
+            ways = {way: results[f"case_{number}_{way}"].get("verification") or {} for way in ("in", "out")}
+            different[name]["timelines"] = {way: said.get("timeline") for way, said in ways.items()}
     assert different == {}
     assert SECRET not in shown
     assert shown.count("runs inside the controller") == len(CASES) + 1  # the loop has two items

@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, Union
 
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import apply
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import object_path
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.fields import diff, owned
 
 JSON = Mapping[str, Any]
 
@@ -112,6 +114,16 @@ class Findings:
     warnings: tuple[str, ...] = ()
     writes: tuple[Write, ...] = ()
 
+    @classmethod
+    def refuse(cls, *refusals: str) -> Findings:
+        """Reasons to refuse, and nothing else."""
+        return cls(refusals=refusals)
+
+    @classmethod
+    def warn(cls, *warnings: str) -> Findings:
+        """Remarks, and nothing else."""
+        return cls(warnings=warnings)
+
     def __add__(self, other: Findings) -> Findings:
         return Findings(self.refusals + other.refusals, self.warnings + other.warnings, self.writes + other.writes)
 
@@ -147,6 +159,15 @@ class Outcome:
     failure: str = ""
     warnings: tuple[str, ...] = ()
     values: Mapping[str, Any] = field(default_factory=dict)
+
+
+def spec_patch(path: str, kind: str, name: str, desired: JSON, live: JSON) -> Write | None:
+    """The write that makes a live spec what is desired; None when nothing differs."""
+    patch = diff(desired, live)
+    if not patch:
+        return None
+    before, after = owned(desired, live), owned(desired, apply(patch, live))
+    return Write("patch", path, {"spec": patch}, kind, name, {"spec": before}, {"spec": after})
 
 
 def fingerprint(text: str) -> str:

@@ -4,11 +4,27 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 JSON = Mapping[str, Any]
+NOTHING: JSON = {}
+
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+
+
+def is_namespace_name(text: str) -> bool:
+    """Whether the text can be the name of a namespace (a DNS label)."""
+    return _LABEL.fullmatch(text) is not None
+
+
+def is_object_name(text: str) -> bool:
+    """Whether the text can be the name of an object of most kinds (a DNS subdomain)."""
+    return _SUBDOMAIN.fullmatch(text) is not None
 
 
 def namespaced(namespace: str, resource: str, name: str = "", api: str = "/api/v1") -> str:
@@ -36,3 +52,72 @@ def secret_text(secret: JSON, key: str) -> str | None:
         return base64.b64decode(raw, validate=True).decode()
     except ValueError:
         return None
+
+
+# -- reading an object, however incomplete -----------------------------------------------------------------------------
+
+
+def mapping_at(value: object, *keys: str) -> JSON:
+    """The mapping under ``keys``; empty when anything on the way is absent or is not a mapping."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value if isinstance(value, Mapping) else NOTHING
+
+
+def mappings_at(value: object, *keys: str) -> list[JSON]:
+    """The mappings in the list under ``keys``; empty when there is no list."""
+    entries = mapping_at(value, *keys[:-1]).get(keys[-1])
+    return [entry for entry in entries if isinstance(entry, Mapping)] if isinstance(entries, list) else []
+
+
+def number_at(value: object, *keys: str) -> int:
+    """The integer under ``keys``; absent is 0, as in Go (``omitempty``)."""
+    found = mapping_at(value, *keys[:-1]).get(keys[-1])
+    return found if isinstance(found, int) and not isinstance(found, bool) else 0
+
+
+def generation(item: object) -> int:
+    """The generation of an object's spec; 0 for an object that is not there."""
+    return number_at(item, "metadata", "generation")
+
+
+def observed_generation(item: object) -> int:
+    """The generation that the object's controller has looked at."""
+    return number_at(item, "status", "observedGeneration")
+
+
+def being_deleted(item: object) -> bool:
+    """Whether an object has been deleted and waits for its finalizers or its Pods."""
+    return bool(mapping_at(item, "metadata").get("deletionTimestamp"))
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One condition; an absent one has an empty status. changed: lastTransitionTime as written."""
+
+    kind: str
+    status: str = ""
+    reason: str = ""
+    message: str = ""
+    changed: str = ""
+
+    @property
+    def true(self) -> bool:
+        """Whether the condition is True (absent and Unknown are not)."""
+        return self.status == "True"
+
+    @property
+    def text(self) -> str:
+        """``Type=Status/Reason``, for messages."""
+        return f"{self.kind}={self.status or 'absent'}" + (f"/{self.reason}" if self.reason else "")
+
+
+def condition(item: object, kind: str) -> Condition:
+    """The condition ``kind`` of an object."""
+    for entry in mappings_at(item, "status", "conditions"):
+        if entry.get("type") == kind:
+            status, reason, message, changed = (
+                str(entry.get(key) or "") for key in ("status", "reason", "message", "lastTransitionTime")
+            )
+            return Condition(kind, status, reason, message, changed)
+    return Condition(kind)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the fields of Config.spec and ImagePruner.spec hold; comparing and patching these specs.
 
-The operator writes the whole spec back whenever it changes anything in it (operator facts, section 2).
+The operator writes the whole spec back whenever it changes anything in it (operator fact 2.1).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _TEXT_MAPS = frozenset({"nodeSelector", "matchLabels"})
 
 
 def kind_of(path: Path) -> Kind:
-    """What the field at ``path`` holds (operator facts, section 1)."""
+    """What the field at ``path`` holds (operator fact 1.2)."""
     if not path:
         return Kind.BY_TYPE
     leaf, parent = path[-1], path[-2] if len(path) > 1 else ""
@@ -33,7 +33,7 @@ def kind_of(path: Path) -> Kind:
     if path in (("logLevel",), ("operatorLogLevel",)):
         return Kind.LOG_LEVEL
     if (len(path) == 2 and path[0] == "storage" and leaf != "managementState") or path == ("affinity",):
-        # Backends are pointers; an empty affinity disables the operator's own (operator facts, section 4).
+        # Backends are pointers; an empty affinity disables the operator's own (operator fact 4.15).
         return Kind.PRESENCE
     if leaf in _PRESENT_WHEREVER:
         return Kind.PRESENCE
@@ -44,7 +44,7 @@ def kind_of(path: Path) -> Kind:
 
 _SPEC = Fields(
     kind_of,
-    # The API declares most of these atomic as well (operator facts, section 1).
+    # The API declares most of these atomic as well (operator fact 1.3).
     atomic=frozenset({("resources",), ("nodeSelector",), ("affinity",), ("requests", "read"), ("requests", "write")}),
 )
 

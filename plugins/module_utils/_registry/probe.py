@@ -5,6 +5,8 @@ Even with broken storage, ``/v2/`` answers 200 (or 401, where a login is require
 storage for the first time, one health interval after it started. ``/v2/NAME/tags/list`` of a repository that does not
 exist reads the storage at once, and its error quotes the storage. Answers of the API server in between prove nothing.
 Only an upload shows that the storage can be written: storage that is full or read-only still answers reads.
+
+Source: registry over HTTP 2 to 7.
 """
 
 from __future__ import annotations
@@ -17,10 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import plain
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import parse_duration
 
-DEFAULT_INTERVAL = 10.0
-"""Seconds between the registry's checks of its storage, unless the Deployment sets them."""
 _CHECK_TAKES = 1.0
 """Seconds that the registry's first check may take."""
 _LONGEST_DETAIL = 600
@@ -173,18 +172,3 @@ def _decoded(text: str) -> dict[str, Any]:
 
 def _has(headers: Mapping[str, str], name: str) -> bool:
     return any(key.lower() == name for key in headers)
-
-
-def parse_interval(deployment: JSON, container: str = "registry") -> float:
-    """Seconds between the registry's checks of its storage, according to its Deployment's environment."""
-    pod = ((deployment.get("spec") or {}).get("template") or {}).get("spec") or {}
-    for item in pod.get("containers") or []:
-        if item.get("name") != container:
-            continue
-        for entry in item.get("env") or []:
-            if entry.get("name") == "REGISTRY_HEALTH_STORAGEDRIVER_INTERVAL":
-                try:
-                    return parse_duration(entry.get("value")) / 1e9
-                except ValueError:
-                    return DEFAULT_INTERVAL
-    return DEFAULT_INTERVAL

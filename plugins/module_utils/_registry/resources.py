@@ -7,8 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import redact
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 JSON = Mapping[str, Any]
+
+
+def config_absent(platform: Platform) -> str:
+    """Why nothing can be written while the operator has not made its Config."""
+    return (
+        f"Config/{platform.singleton} does not exist: the operator creates it when it starts. Check that the registry "
+        "operator is installed and running, then run again."
+    )
 
 
 def public(resource: JSON) -> dict[str, Any]:

@@ -58,7 +58,7 @@ class Operator:
         on_registry = self._add("registry", registry.sync)
         on_pruner = self._add("pruner", pruner.sync)
         on_certificates = self._add("certificates", certificates.sync, resync=_RESYNC)
-        # Asynchronous on purpose: nobody may rely on pull secrets right after a patch (newer pages).
+        # Asynchronous on purpose: nobody may rely on them right after a patch (newer pages, Managed pull secrets).
         on_pull_secrets = self._add("pull-secrets", pull_secrets.sync, resync=60.0)
         for kind in REGISTRY_KINDS:
             self.cluster.caches[kind].listen(_poke(on_registry))

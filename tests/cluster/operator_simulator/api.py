@@ -213,6 +213,7 @@ class Cache:
         self._api, self._kind, self._namespace = api, kind, namespace
         self._listeners = [on_change] if on_change else []
         self._items: dict[tuple[str, str], Json] = {}
+        self._dropped: dict[tuple[str, str], int] = {}  # versions at which objects were seen to be gone
         self._lock = threading.Condition()
         self._stop = threading.Event()
         self.synced = threading.Event()
@@ -252,21 +253,21 @@ class Cache:
         while not self._stop.is_set():
             try:
                 answer = self._api.call("GET", self._api.path(self._kind, self._namespace))
-                self._replace(answer["items"])
+                self._replace(answer["items"], int(answer["metadata"]["resourceVersion"]))
                 self.synced.set()
                 version = answer["metadata"]["resourceVersion"]
                 while not self._stop.is_set():
                     for event in self._api.watch(self._kind, self._namespace, version):
                         version = event["object"]["metadata"]["resourceVersion"]
                         if event["type"] == "DELETED":
-                            self._drop(event["object"])
+                            self._drop(event["object"], int(version))
                         elif event["type"] != "BOOKMARK":
                             self._store(event["object"])
             except (OSError, ApiError, ValueError) as error:
                 log.debug("%s: %s; listing again", self._kind, error)
                 self._stop.wait(0.2)
 
-    def _replace(self, items: list[Json]) -> None:
+    def _replace(self, items: list[Json], version: int) -> None:
         keys = set()
         for obj in items:
             obj.setdefault("kind", self._kind)
@@ -275,33 +276,39 @@ class Cache:
         with self._lock:
             missing = [obj for key, obj in self._items.items() if key not in keys]
         for obj in missing:
-            self._drop(obj)
+            self._drop(obj, version)
 
     def _store(self, obj: Json) -> None:
         obj.setdefault("kind", self._kind)
         with self._lock:
             previous = self._items.get(_key(obj))
-            if previous is not None and _version(previous) >= _version(obj):
+            # The answer to our own write may come later than the watch's word of what followed it, even of the end.
+            newest = max(_version(previous), self._dropped.get(_key(obj), 0))
+            if newest >= _version(obj):
                 return
             self._items[_key(obj)] = obj
             self._lock.notify_all()
         for on_change in self._listeners:
             on_change(previous, obj)
 
-    def _drop(self, obj: Json) -> None:
+    def _drop(self, obj: Json, version: int) -> None:
+        """Take an object out that was gone at a version; one of the same name that is newer stays."""
         with self._lock:
-            previous = self._items.pop(_key(obj), None)
-        if previous is not None:
-            for on_change in self._listeners:
-                on_change(previous, None)
+            self._dropped[_key(obj)] = version
+            previous = self._items.get(_key(obj))
+            if previous is None or _version(previous) > version:
+                return
+            del self._items[_key(obj)]
+        for on_change in self._listeners:
+            on_change(previous, None)
+
+
+def _version(obj: Json | None) -> int:
+    return int(obj["metadata"]["resourceVersion"]) if obj is not None else 0
 
 
 def _key(obj: Json) -> tuple[str, str]:
     return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
-
-
-def _version(obj: Json) -> int:
-    return int(obj["metadata"]["resourceVersion"])
 
 
 def _decode(status: int, data: bytes) -> Json:

@@ -16,7 +16,7 @@ from .s3 import S3, S3Access
 
 log = logging.getLogger("operator")
 
-# Kinds in the registry's namespace that are watched; claims, Pods, Nodes, StorageClasses are not (operator fact 3.4).
+# Kinds in the registry's namespace that are watched; claims, Pods, Nodes, StorageClasses are not (operator fact 3.4.1).
 REGISTRY_KINDS = (
     "Deployment",
     "Service",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Conditions of Config and ImagePruner as pure functions (operator facts 3.1 and 3.5)."""
+"""Conditions of Config and ImagePruner as pure functions (operator facts 3.1.1 to 3.1.7, 3.5.1 and 3.5.2)."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def sync_config_conditions(
 ) -> None:
     """Set Available, Progressing, Degraded and Removed.
 
-    :param state: ``spec.managementState``; empty counts as Removed on this product (operator fact 0).
+    :param state: ``spec.managementState``; empty counts as Removed on this product (operator fact 0.2).
     :param deploy: the Deployment as the informer cache has it, which may be older than the last write.
     :param ingress_problem: why an Ingress is not reachable, empty when all are.
     :param inertia: seconds that unavailability must last before it counts as Degraded.
@@ -198,7 +198,7 @@ def sync_pruner_conditions(
 def newest_finished_job(jobs: list[Json]) -> Json | None:
     """The Failed condition of the newest finished Job of the list, None if that succeeded or none finished.
 
-    All Jobs of the namespace count, not only the CronJob's own (operator fact 3.5, selection bug).
+    All Jobs of the namespace count, not only the CronJob's own (operator fact 3.5.2).
     """
     newest: tuple[str, Json | None] | None = None
     for job in jobs:

@@ -22,7 +22,7 @@ log = logging.getLogger("operator.others")
 
 
 class PrunerController:
-    """ImagePruner/cluster to CronJob ``image-pruner`` (operator facts 3.5 and 5)."""
+    """ImagePruner/cluster to CronJob ``image-pruner`` (operator facts 3.5.1 to 3.5.3 and 5.1 to 5.5)."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
@@ -77,7 +77,7 @@ class PrunerController:
 
 
 class CertificatesController:
-    """ConfigMap ``image-registry-certificates``; reads Config but is not woken by it (operator fact 4, trustedCA)."""
+    """ConfigMap ``image-registry-certificates``; reads Config but is not woken by it (operator fact 4.11)."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
@@ -148,7 +148,7 @@ class CertificatesController:
 
 
 class PullSecretController:
-    """Pull secrets for service accounts (operator fact 0; Registry v2 page, Configure Managed Service Account Pull
+    """Pull secrets for service accounts (operator fact 0.7; Registry v2 page, Configure Managed Service Account Pull
     Secrets).
 
     Reads live objects instead of caches, because it runs rarely.
@@ -266,7 +266,7 @@ class PullSecretController:
 
 
 class NoiseController:
-    """Another status writer: bumps Config's resource version now and then (operator fact 8, point 40)."""
+    """Another status writer: bumps Config's resource version now and then (operator fact 8.40)."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster

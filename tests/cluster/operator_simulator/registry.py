@@ -32,22 +32,6 @@ def verify(spec: Json) -> None:
         raise PermanentError("VerificationFailed", f"unable to complete resource: {problem}")
 
 
-def dependencies(parts: render.StorageParts, cluster: Cluster) -> str:
-    """Digest of all Secrets and ConfigMaps the registry Pod reads."""
-    volumes, _ = render.registry_volumes(parts)
-    content: Json = {}
-    for volume in volumes:
-        references = [("Secret", (volume.get("secret") or {}).get("secretName"))]
-        references.append(("ConfigMap", (volume.get("configMap") or {}).get("name")))
-        for source in (volume.get("projected") or {}).get("sources", []):
-            references.append(("Secret", (source.get("secret") or {}).get("name")))
-        for kind, name in references:
-            obj = cluster.caches[kind].get(name) if name else None
-            if obj is not None:
-                content[f"{kind}/{name}"] = obj.get("data")
-    return render.checksum(content)
-
-
 class RegistryController:
     """Reconciles Config/cluster.
 
@@ -156,7 +140,9 @@ class RegistryController:
         zones = bool(cluster.api.list("Node", query="labelSelector=topology.kubernetes.io/zone&limit=1"))
         deadline = max(1, round(120 / cluster.scale))
         try:
-            wanted = render.registry_deployment(spec, parts, dependencies(parts, cluster), zones, deadline)
+            volumes, _ = render.registry_volumes(parts)
+            digest = render.dependencies(volumes, lambda kind, name: cluster.caches[kind].get(name))
+            wanted = render.registry_deployment(spec, parts, digest, zones, deadline)
         except ApplyError as error:
             verb = "update" if cluster.caches["Deployment"].get(names.REGISTRY) else "create"
             raise ApplyError(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from . import names
@@ -34,6 +34,21 @@ class StorageParts:
 def checksum(value: object) -> str:
     """Digest of any JSON value, the form of the operator's checksum annotations."""
     return "sha256:" + hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def dependencies(volumes: list[Json], find: Callable[[str, str], Json | None]) -> str:
+    """Digest of all Secrets and ConfigMaps that these volumes of a Pod read. find: an object by kind and name."""
+    found: Json = {}
+    for volume in volumes:
+        wanted = [("Secret", (volume.get("secret") or {}).get("secretName"))]
+        wanted.append(("ConfigMap", (volume.get("configMap") or {}).get("name")))
+        for source in (volume.get("projected") or {}).get("sources", []):
+            wanted.append(("Secret", (source.get("secret") or {}).get("name")))
+        for kind, name in wanted:
+            obj = find(kind, name) if name else None
+            if obj is not None:
+                found[f"{kind}/{name}"] = obj.get("data")
+    return checksum(found)
 
 
 def log_level(spec: Json) -> str:

@@ -8,7 +8,7 @@ import time
 
 
 class Trigger:
-    """A work queue with one key (operator fact 3.4).
+    """A work queue with one key (operator facts 3.4.2 and 3.4.5).
 
     :param base: first retry delay in seconds, doubled with every further failure up to ``cap``.
     :param scale: divides base and cap.

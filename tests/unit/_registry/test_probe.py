@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,7 +12,6 @@ from hypothesis import strategies as st
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.probe import (
     Answer,
     Probe,
-    parse_interval,
     read_probe,
     read_upload,
     upload_place,
@@ -165,16 +163,6 @@ def test_no_credentials_travel_with_them() -> None:
     assert "no such host" in said
     for secret in ("pass@", "AKIDEXAMPLE", "AKID%2F", "abc123"):
         assert secret not in said
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"), [("10s", 10.0), ("1m30s", 90.0), ("500ms", 0.5), ("soon", 10.0), (None, 10.0)]
-)
-def test_the_interval_is_the_deployments(value: str | None, seconds: float) -> None:
-    entry = {"name": "REGISTRY_HEALTH_STORAGEDRIVER_INTERVAL", **({"value": value} if value else {})}
-    containers: list[dict[str, Any]] = [{"name": "other"}, {"name": "registry", "env": [{"name": "A"}, entry]}]
-    assert parse_interval({"spec": {"template": {"spec": {"containers": containers}}}}) == seconds
-    assert parse_interval({}) == 10.0
 
 
 _JSON = st.recursive(

@@ -13,6 +13,11 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan i
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import Snapshot
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import parse_quantity
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.intent import (
+    QUOTA,
+    RANGE,
+    LimitsIntent,
+)
 
 JSON = Mapping[str, Any]
 
@@ -20,42 +25,11 @@ OWNER_LABEL = "app.kubernetes.io/managed-by"
 OWNER = "alauda.image_registry"
 """Marks what this collection made: only that is removed by state: absent without a further word."""
 
-QUOTA, RANGE = "ResourceQuota", "LimitRange"
 RESOURCE = {QUOTA: "resourcequotas", RANGE: "limitranges"}
 FEW = 2
 """Up to so many namespaces are read one by one, which needs no right to list in the whole cluster."""
 NAMED = 10
 """How many namespaces a message names before it only counts."""
-
-
-@dataclass(frozen=True)
-class LimitsIntent:
-    """What every namespace is to have. hard: keys of the quota. limits: by type of the LimitRange, its max.
-
-    Values are quantities as written by the user; a key that is not named is left as it is.
-    namespaces: as given, None when ``selector`` chooses them. problems: everything wrong with the parameters alone.
-    """
-
-    hard: Mapping[str, str]
-    limits: Mapping[str, Mapping[str, str]]
-    quota_name: str
-    range_name: str
-    present: bool
-    adopt: bool
-    allow_below_usage: bool
-    namespaces: tuple[str, ...] | None = None
-    selector: str = ""
-    problems: tuple[str, ...] = ()
-
-    def object_name(self, kind: str) -> str:
-        """Name of our ResourceQuota or LimitRange."""
-        return self.quota_name if kind == QUOTA else self.range_name
-
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """The kinds of objects that matter: those with limits to set, or both when they are to be removed."""
-        wanted = {QUOTA: self.hard, RANGE: self.limits}
-        return tuple(kind for kind, values in wanted.items() if values or not self.present)
 
 
 @dataclass(frozen=True)

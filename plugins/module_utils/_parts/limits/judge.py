@@ -7,18 +7,20 @@ from collections.abc import Mapping
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Outcome, Plan, Write
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import Done, Failed, Verdict, Waiting
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import mapping_at
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.goal import (
     JSON,
-    QUOTA,
-    RANGE,
     LimitsGoal,
-    LimitsIntent,
     LimitsSnapshot,
     equal,
     some,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.intent import (
+    QUOTA,
+    RANGE,
+    LimitsIntent,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.plan import merged, removable
-from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import part
 
 
 def judge(goal: LimitsGoal, snapshot: LimitsSnapshot) -> Verdict:
@@ -35,7 +37,7 @@ def judge(goal: LimitsGoal, snapshot: LimitsSnapshot) -> Verdict:
             "WriteFailed",
             f"failed in: {some(sorted(goal.failed))}",
             f"{_reached(goal, 0)}, the others could not be written.",
-            "Mend what the namespaces' reasons name, then run the task again.",
+            "Correct what the namespaces' reasons name, then run the task again.",
         )
     kept = sum(step.action == "kept" for step in goal.steps)
     stay = f"; {kept} objects that were not made by this collection stay" if kept else ""
@@ -53,39 +55,39 @@ def _reached(goal: LimitsGoal, behind: int) -> str:
     return f"{done} of {len(goal.namespaces)} namespaces {state}"
 
 
-def shortfall(want: LimitsIntent, quota: JSON | None, limit_range: JSON | None) -> str:
-    """Why the server does not hold the wish (yet), as a short phrase; empty when it does.
+def shortfall(intent: LimitsIntent, quota: JSON | None, limit_range: JSON | None) -> str:
+    """Why the limits are not in force (yet), as a short phrase; empty when they are.
 
     The quota controller has taken note when status.hard carries the values.
     """
-    if not want.present:
+    if not intent.present:
         for kind, live in ((QUOTA, quota), (RANGE, limit_range)):
-            if live is not None and part(live, "metadata").get("deletionTimestamp"):
+            if live is not None and mapping_at(live, "metadata").get("deletionTimestamp"):
                 return f"the {kind} is being deleted"
-            if live is not None and removable(want, live):
+            if live is not None and removable(intent, live):
                 return f"the {kind} is still there"
         return ""
-    if want.hard:
+    if intent.hard:
         if quota is None:
             return "the ResourceQuota is not there"
         for where in ("spec", "status"):
-            hard = part(quota, where, "hard")
-            behind = [key for key, value in want.hard.items() if not equal(value, hard.get(key))]
+            hard = mapping_at(quota, where, "hard")
+            behind = [key for key, value in intent.hard.items() if not equal(value, hard.get(key))]
             if behind:
                 return f"{where}.hard does not hold {', '.join(behind)}"
-    if want.limits:
+    if intent.limits:
         if limit_range is None:
             return "the LimitRange is not there"
-        entries = [dict(entry) for entry in part(limit_range, "spec").get("limits") or ()]
-        if merged(entries, want.limits)[1]:
+        entries = [dict(entry) for entry in mapping_at(limit_range, "spec").get("limits") or ()]
+        if merged(entries, intent.limits)[1]:
             return "the LimitRange does not hold the limits"
     return ""
 
 
-def uncounted(want: LimitsIntent, quota: JSON | None) -> list[str]:
-    """Keys of the quota that no controller counts: in status.hard, but not in status.used (operator fact 6)."""
-    hard, used = part(quota, "status", "hard"), part(quota, "status", "used")
-    return [key for key in want.hard if key in hard and key not in used]
+def uncounted(intent: LimitsIntent, quota: JSON | None) -> list[str]:
+    """Keys of the quota that no controller counts: in status.hard, but not in status.used (operator fact 6.3)."""
+    hard, used = mapping_at(quota, "status", "hard"), mapping_at(quota, "status", "used")
+    return [key for key in intent.hard if key in hard and key not in used]
 
 
 def uncounted_everywhere(goal: LimitsGoal, snapshot: LimitsSnapshot) -> dict[str, int]:

@@ -27,8 +27,8 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limit
     collections,
     reduced,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.intent import parse_intent
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.plan import (
-    intent,
     live_objects,
     needs,
     plan,
@@ -45,7 +45,7 @@ class LimitsPart(Part[LimitsGoal, LimitsSnapshot]):
 
     def __init__(self, platform: Platform, params: JSON) -> None:
         super().__init__(platform)
-        self._intent = intent(params, platform)
+        self._intent = parse_intent(params, platform)
 
     def needs(self, seen: Readings) -> list[Ref]:
         """See plan."""

@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Image limits of namespaces: which ResourceQuota and LimitRange each one needs, and what that takes.
 
-Pure. Sources: Registry v2 page (Configure Image Limits), operator fact 6, newer pages (Image limits).
+Pure. Sources: Registry v2 page (Configure Image Limits), operator facts 6.1 to 6.3, newer pages (Image limits).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Plan, Readings, Ref, Write
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import mapping_at, namespaced
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import parse_quantity
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.goal import (
     FEW,
@@ -20,102 +19,46 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limit
     NAMED,
     OWNER,
     OWNER_LABEL,
-    QUOTA,
-    RANGE,
     RESOURCE,
     LimitsGoal,
-    LimitsIntent,
     Step,
     collections,
     equal,
     reduced,
     some,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import part
-from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
-
-_NAMESPACE = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
-_NAME = re.compile(r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")
-
-
-def intent(params: JSON, platform: Platform) -> LimitsIntent:
-    """The task's parameters as an intent."""
-    prefix, problems = platform.quota_prefix, []
-    quota, image, stream = (params.get(name) or {} for name in ("quota", "image", "image_stream"))
-    hard = {
-        f"{prefix}/{key}": str(quota[option])
-        for option, key in (("imagestreams", "imagestreams"), ("images", "images"), ("image_tags", "image-tags"))
-        if quota.get(option) is not None
-    }
-    limits: dict[str, dict[str, str]] = {}
-    if image.get("storage") is not None:
-        limits[f"{prefix}/Image"] = {"storage": str(image["storage"])}
-    maxima = {
-        f"{prefix}/{key}": str(stream[option])
-        for option, key in (("images", "images"), ("image_tags", "image-tags"))
-        if stream.get(option) is not None
-    }
-    if maxima:
-        limits[f"{prefix}/ImageStream"] = maxima
-    for where, values in (("quota", hard), *(("image limits", values) for values in limits.values())):
-        for key, value in values.items():
-            try:
-                if parse_quantity(value) < 0:
-                    problems.append(f"{where}: {key} is {value}, below zero.")
-            except ValueError as error:
-                problems.append(f"{where}: {key}: {error}.")
-    present = params.get("state", "present") == "present"
-    if present and not hard and not limits:
-        problems.append("Nothing to set: give quota, image or image_stream.")
-    if bool(params.get("namespaces") is not None) == bool(params.get("namespace_selector")):
-        problems.append("Give either namespaces or namespace_selector.")
-    for name in params.get("namespaces") or ():
-        if not _NAMESPACE.match(name):
-            problems.append(f"namespaces: {name!r} is not a name of a namespace.")
-    for option in ("quota_name", "limits_name"):
-        if not _NAME.match(params[option]):
-            problems.append(f"{option}: {params[option]!r} is not a name of an object.")
-    namespaces = params.get("namespaces")
-    return LimitsIntent(
-        hard=hard,
-        limits=limits,
-        quota_name=params["quota_name"],
-        range_name=params["limits_name"],
-        present=present,
-        adopt=bool(params.get("adopt")),
-        allow_below_usage=bool(params.get("allow_below_usage")),
-        namespaces=None if namespaces is None else tuple(dict.fromkeys(namespaces)),
-        selector=params.get("namespace_selector") or "",
-        problems=tuple(problems),
-    )
-
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.intent import (
+    QUOTA,
+    RANGE,
+    LimitsIntent,
+)
 
 # -- reading -----------------------------------------------------------------------------------------------------------
 
 
-def needs(want: LimitsIntent, seen: Readings) -> list[Ref]:
+def needs(intent: LimitsIntent, seen: Readings) -> list[Ref]:
     """The namespaces first, then our objects in them; nothing while the parameters are wrong."""
-    if want.problems:
+    if intent.problems:
         return []
-    refs = _namespace_refs(want)
+    refs = _namespace_refs(intent)
     if all(ref.label in seen for ref in refs):
-        refs += _object_refs(want, selected(want, seen)[0])
+        refs += _object_refs(intent, selected(intent, seen)[0])
     return [ref for ref in refs if ref.label not in seen]
 
 
-def _namespace_refs(want: LimitsIntent) -> list[Ref]:
+def _namespace_refs(intent: LimitsIntent) -> list[Ref]:
     path = "/api/v1/namespaces"
-    if want.namespaces is None:
-        return [Ref("namespaces", path, True, True, label_selector=want.selector, keep=_reduced_namespace)]
-    if len(want.namespaces) <= FEW:
-        return [Ref(f"namespace {name}", f"{path}/{name}", required=True) for name in want.namespaces]
+    if intent.namespaces is None:
+        return [Ref("namespaces", path, True, True, label_selector=intent.selector, keep=_reduced_namespace)]
+    if len(intent.namespaces) <= FEW:
+        return [Ref(f"namespace {name}", f"{path}/{name}", required=True) for name in intent.namespaces]
     return [Ref("namespaces", path, collection=True, required=True, keep=_reduced_namespace)]
 
 
-def _object_refs(want: LimitsIntent, namespaces: tuple[str, ...]) -> list[Ref]:
+def _object_refs(intent: LimitsIntent, namespaces: tuple[str, ...]) -> list[Ref]:
     refs = []
-    for kind, namespace, path in collections(want, namespaces):
-        name = want.object_name(kind)
+    for kind, namespace, path in collections(intent, namespaces):
+        name = intent.object_name(kind)
         if namespace:
             path = namespaced(namespace, RESOURCE[kind], name)
             refs.append(Ref(f"{kind} {namespace}", path, required=True, keep=reduced))
@@ -125,32 +68,35 @@ def _object_refs(want: LimitsIntent, namespaces: tuple[str, ...]) -> list[Ref]:
 
 
 def _reduced_namespace(item: JSON) -> JSON:
-    return {"metadata": {"name": item["metadata"]["name"]}, "status": {"phase": part(item, "status").get("phase")}}
+    return {
+        "metadata": {"name": item["metadata"]["name"]},
+        "status": {"phase": mapping_at(item, "status").get("phase")},
+    }
 
 
-def selected(want: LimitsIntent, seen: Readings) -> tuple[tuple[str, ...], list[str]]:
+def selected(intent: LimitsIntent, seen: Readings) -> tuple[tuple[str, ...], list[str]]:
     """The namespaces that were selected, in order, and those named that do not exist or are being deleted."""
     listed = seen.get("namespaces")
-    items = listed if isinstance(listed, tuple) else [seen.get(f"namespace {name}") for name in want.namespaces or ()]
+    items = listed if isinstance(listed, tuple) else [seen.get(f"namespace {name}") for name in intent.namespaces or ()]
     active = {
-        str(part(item, "metadata").get("name"))
+        str(mapping_at(item, "metadata").get("name"))
         for item in items
-        if isinstance(item, Mapping) and part(item, "status").get("phase") != "Terminating"
+        if isinstance(item, Mapping) and mapping_at(item, "status").get("phase") != "Terminating"
     }
-    if want.namespaces is None:
+    if intent.namespaces is None:
         return tuple(sorted(active)), []
-    missing = [name for name in want.namespaces if name not in active]
-    return tuple(name for name in want.namespaces if name in active), missing
+    missing = [name for name in intent.namespaces if name not in active]
+    return tuple(name for name in intent.namespaces if name in active), missing
 
 
-def live_objects(want: LimitsIntent, namespaces: tuple[str, ...], seen: Readings) -> dict[str, dict[str, JSON]]:
+def live_objects(intent: LimitsIntent, namespaces: tuple[str, ...], seen: Readings) -> dict[str, dict[str, JSON]]:
     """Our objects as they were read, by kind and namespace."""
     chosen = set(namespaces)
     live: dict[str, dict[str, JSON]] = {QUOTA: {}, RANGE: {}}
-    for kind, namespace, _path in collections(want, namespaces):
+    for kind, namespace, _path in collections(intent, namespaces):
         found = seen.get(f"{kind} {namespace}" if namespace else kind)
         for item in found if isinstance(found, tuple) else (found,):
-            if isinstance(item, Mapping) and part(item, "metadata").get("namespace") in chosen:
+            if isinstance(item, Mapping) and mapping_at(item, "metadata").get("namespace") in chosen:
                 live[kind][item["metadata"]["namespace"]] = item
     return live
 
@@ -158,53 +104,53 @@ def live_objects(want: LimitsIntent, namespaces: tuple[str, ...], seen: Readings
 # -- deciding ----------------------------------------------------------------------------------------------------------
 
 
-def plan(want: LimitsIntent, seen: Readings) -> Plan[LimitsGoal]:
+def plan(intent: LimitsIntent, seen: Readings) -> Plan[LimitsGoal]:
     """Findings of all namespaces at once, and an independent write for each object that differs."""
-    if want.problems:
-        return Plan(refusals=want.problems)
-    namespaces, missing = selected(want, seen)
+    if intent.problems:
+        return Plan(refusals=intent.problems)
+    namespaces, missing = selected(intent, seen)
     if missing:
         return Plan(refusals=(f"These namespaces do not exist (or are being deleted): {', '.join(missing)}.",))
-    live = live_objects(want, namespaces, seen)
+    live = live_objects(intent, namespaces, seen)
     found = tuple(
-        step for name in namespaces for step in steps(want, name, live[QUOTA].get(name), live[RANGE].get(name))
+        step for name in namespaces for step in steps(intent, name, live[QUOTA].get(name), live[RANGE].get(name))
     )
     findings = [step.finding for step in found if step.finding]
     if findings:
         return Plan(refusals=(some(findings),))
     warnings = [step.warning for step in found if step.warning][:NAMED]
     if not namespaces:
-        reason = f"namespace_selector {want.selector!r} matches none." if want.selector else "namespaces is empty."
+        reason = f"namespace_selector {intent.selector!r} matches none." if intent.selector else "namespaces is empty."
         warnings.append(f"No namespace was selected: {reason}")
     return Plan(
         warnings=tuple(warnings),
         writes=tuple(step.write for step in found if step.write is not None),
-        goal=LimitsGoal(want, namespaces, found),
+        goal=LimitsGoal(intent, namespaces, found),
         independent=True,
     )
 
 
-def revise(want: LimitsIntent, write: Write, live: JSON | None) -> Write | str | None:
+def revise(intent: LimitsIntent, write: Write, live: JSON | None) -> Write | str | None:
     """One write decided anew from the object as it is now; a text when it must not be written any more."""
     namespace = write.name.partition("/")[0]
-    one = replace(want, limits={}) if write.kind == QUOTA else replace(want, hard={})
-    found = steps(one if want.present else want, namespace, live, live)
+    one = replace(intent, limits={}) if write.kind == QUOTA else replace(intent, hard={})
+    found = steps(one if intent.present else intent, namespace, live, live)
     step = next(item for item in found if item.kind == write.kind)
     return step.finding or step.write
 
 
-def steps(want: LimitsIntent, namespace: str, quota: JSON | None, limit_range: JSON | None) -> tuple[Step, ...]:
+def steps(intent: LimitsIntent, namespace: str, quota: JSON | None, limit_range: JSON | None) -> tuple[Step, ...]:
     """What the namespace's two objects need, given what is there (None: not there)."""
-    if not want.present:
+    if not intent.present:
         return (
-            _removal(want, namespace, QUOTA, want.quota_name, quota),
-            _removal(want, namespace, RANGE, want.range_name, limit_range),
+            _removal(intent, namespace, QUOTA, intent.quota_name, quota),
+            _removal(intent, namespace, RANGE, intent.range_name, limit_range),
         )
     found = []
-    if want.hard:
-        found.append(_quota(want, namespace, quota))
-    if want.limits:
-        found.append(_limit_range(want, namespace, limit_range))
+    if intent.hard:
+        found.append(_quota(intent, namespace, quota))
+    if intent.limits:
+        found.append(_limit_range(intent, namespace, limit_range))
     return tuple(found)
 
 
@@ -223,29 +169,29 @@ def _new(kind: str, namespace: str, name: str, spec: JSON) -> Step:
     return Step(namespace, kind, "created", write)
 
 
-def _quota(want: LimitsIntent, namespace: str, live: JSON | None) -> Step:
+def _quota(intent: LimitsIntent, namespace: str, live: JSON | None) -> Step:
     if live is None:
-        return _new(QUOTA, namespace, want.quota_name, {"hard": dict(want.hard)})
-    if part(live, "metadata").get("deletionTimestamp"):
-        return _being_deleted(namespace, QUOTA, want.quota_name)
-    hard, used = part(live, "spec", "hard"), part(live, "status", "used")
-    changed = {key: value for key, value in want.hard.items() if not equal(value, hard.get(key))}
+        return _new(QUOTA, namespace, intent.quota_name, {"hard": dict(intent.hard)})
+    if mapping_at(live, "metadata").get("deletionTimestamp"):
+        return _being_deleted(namespace, QUOTA, intent.quota_name)
+    hard, used = mapping_at(live, "spec", "hard"), mapping_at(live, "status", "used")
+    changed = {key: value for key, value in intent.hard.items() if not equal(value, hard.get(key))}
     low = [
         f"{key} to {value} while {used[key]} are in use"
         for key, value in changed.items()
         if key in used and parse_quantity(value) < parse_quantity(str(used[key]))
     ]
-    if low and not want.allow_below_usage:
+    if low and not intent.allow_below_usage:
         text = f"{namespace}: would lower {', '.join(low)} (allow_below_usage: true does it anyway)."
         return Step(namespace, QUOTA, "unchanged", finding=text)
     if not changed:
         return Step(namespace, QUOTA, "unchanged")
     write = Write(
         verb="patch",
-        path=_path(QUOTA, namespace, want.quota_name),
+        path=_path(QUOTA, namespace, intent.quota_name),
         body={"spec": {"hard": changed}},
         kind=QUOTA,
-        name=f"{namespace}/{want.quota_name}",
+        name=f"{namespace}/{intent.quota_name}",
         before={"spec": {"hard": {key: hard[key] for key in changed if key in hard}}},
         after={"spec": {"hard": changed}},
     )
@@ -253,30 +199,30 @@ def _quota(want: LimitsIntent, namespace: str, live: JSON | None) -> Step:
     return Step(namespace, QUOTA, "updated", write, warning=warning)
 
 
-def _limit_range(want: LimitsIntent, namespace: str, live: JSON | None) -> Step:
+def _limit_range(intent: LimitsIntent, namespace: str, live: JSON | None) -> Step:
     """Entries of other types in the same LimitRange stay, and so does everything of ours that is not named."""
     if live is None:
-        spec = {"limits": [{"type": kind, "max": dict(maxima)} for kind, maxima in want.limits.items()]}
-        return _new(RANGE, namespace, want.range_name, spec)
-    if part(live, "metadata").get("deletionTimestamp"):
-        return _being_deleted(namespace, RANGE, want.range_name)
-    entries = [dict(entry) for entry in part(live, "spec").get("limits") or ()]
-    new, changed = merged(entries, want.limits)
+        spec = {"limits": [{"type": kind, "max": dict(maxima)} for kind, maxima in intent.limits.items()]}
+        return _new(RANGE, namespace, intent.range_name, spec)
+    if mapping_at(live, "metadata").get("deletionTimestamp"):
+        return _being_deleted(namespace, RANGE, intent.range_name)
+    entries = [dict(entry) for entry in mapping_at(live, "spec").get("limits") or ()]
+    new, changed = merged(entries, intent.limits)
     if not changed:
         return Step(namespace, RANGE, "unchanged")
-    ours = [entry for entry in entries if entry.get("type") in want.limits]
+    ours = [entry for entry in entries if entry.get("type") in intent.limits]
     write = Write(
         verb="patch",
-        path=_path(RANGE, namespace, want.range_name),
+        path=_path(RANGE, namespace, intent.range_name),
         body={
             # A list replaces the list: never over somebody else's edit.
-            "metadata": {"resourceVersion": part(live, "metadata").get("resourceVersion")},
+            "metadata": {"resourceVersion": mapping_at(live, "metadata").get("resourceVersion")},
             "spec": {"limits": new},
         },
         kind=RANGE,
-        name=f"{namespace}/{want.range_name}",
+        name=f"{namespace}/{intent.range_name}",
         before={"spec": {"limits": ours}},
-        after={"spec": {"limits": [entry for entry in new if entry.get("type") in want.limits]}},
+        after={"spec": {"limits": [entry for entry in new if entry.get("type") in intent.limits]}},
     )
     return Step(namespace, RANGE, "updated", write)
 
@@ -286,7 +232,7 @@ def merged(
 ) -> tuple[list[dict[str, Any]], bool]:
     """The entries with our maxima in them, and whether that differs from what was there.
 
-    The smallest max of several entries of one type counts (operator fact 6), so every entry of our types gets ours.
+    The smallest max of several entries of one type counts (operator fact 6.2), so every entry of our types gets ours.
     """
     result, changed, met = [], False, set()
     for entry in entries:
@@ -308,20 +254,20 @@ def merged(
     return result, changed
 
 
-def _removal(want: LimitsIntent, namespace: str, kind: str, name: str, live: JSON | None) -> Step:
-    if live is None or part(live, "metadata").get("deletionTimestamp"):
+def _removal(intent: LimitsIntent, namespace: str, kind: str, name: str, live: JSON | None) -> Step:
+    if live is None or mapping_at(live, "metadata").get("deletionTimestamp"):
         return Step(namespace, kind, "absent")
-    if not removable(want, live):
+    if not removable(intent, live):
         text = f"{namespace}: {kind} {name} was not made by this collection and stays (adopt: true removes it)."
         return Step(namespace, kind, "kept", warning=text)
-    body = {"resourceVersion": part(live, "metadata").get("resourceVersion")}
-    before = {"spec": part(live, "spec")}
+    body = {"resourceVersion": mapping_at(live, "metadata").get("resourceVersion")}
+    before = {"spec": mapping_at(live, "spec")}
     write = Write("delete", _path(kind, namespace, name), body, kind, f"{namespace}/{name}", before, {})
     return Step(namespace, kind, "deleted", write)
 
 
-def removable(want: LimitsIntent, live: JSON) -> bool:
-    return want.adopt or part(live, "metadata", "labels").get(OWNER_LABEL) == OWNER
+def removable(intent: LimitsIntent, live: JSON) -> bool:
+    return intent.adopt or mapping_at(live, "metadata", "labels").get(OWNER_LABEL) == OWNER
 
 
 def _being_deleted(namespace: str, kind: str, name: str) -> Step:

@@ -15,7 +15,10 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     Client,
     ClientError,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
+    generation,
+    namespaced,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import redact
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.goal import (
     JSON,
@@ -23,9 +26,9 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.prune
     PrunerNeed,
     PrunerSnapshot,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.intent import parse_intent
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.judge import judge
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.plan import needs, plan
-from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import number
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.log import LogFinding
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
@@ -41,7 +44,7 @@ class PrunerPart(Part[PrunerGoal, PrunerSnapshot]):
 
     def __init__(self, platform: Platform, params: JSON) -> None:
         super().__init__(platform)
-        self._params = params
+        self._intent = parse_intent(params, platform)
 
     @property
     def main_path(self) -> str:
@@ -50,15 +53,15 @@ class PrunerPart(Part[PrunerGoal, PrunerSnapshot]):
 
     def needs(self, seen: Readings) -> list[Ref]:
         """See plan."""
-        return needs(self.platform, seen)
+        return needs(self._intent, seen)
 
     def plan(self, seen: Readings) -> Plan[PrunerGoal]:
         """See plan."""
-        return plan(self._params, self.platform, seen)
+        return plan(self._intent, seen)
 
     def aim(self, goal: PrunerGoal, seen: Readings, failures: Mapping[str, str]) -> PrunerGoal:
         """The generation that carries our values is known once the write has been answered."""
-        return replace(goal, min_generation=max(goal.min_generation, number(seen["pruner"], "metadata", "generation")))
+        return replace(goal, min_generation=max(goal.min_generation, generation(seen["pruner"])))
 
     def first(self, goal: PrunerGoal, seen: Readings, at: float) -> PrunerSnapshot:
         """What was read shows both objects."""

@@ -13,7 +13,6 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._registry.pl
 JSON = Mapping[str, Any]
 
 FIELD = "imagePullSecret"
-LISTS = {"additional_registry_hosts": "additionalRegistryHosts", "ignored_namespaces": "ignoredNamespaces"}
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Decides whether the managed pull secrets are as asked for, in Config and in every namespace that is checked. Pure."""
+"""Decides whether the managed pull secrets are as wanted, in Config and in every namespace that is checked. Pure."""
 
 from __future__ import annotations
 
@@ -15,8 +15,14 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdic
     Verdict,
     Waiting,
     changed_back,
+    not_observed,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import names
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
+    generation,
+    mapping_at,
+    observed_generation,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets.goal import (
     FIELD,
     JSON,
@@ -25,7 +31,6 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_
     binding_name,
     secret_label,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import number, part
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.fields import diff
 
 SPEC_CHANGED_SECONDS = 3.0
@@ -33,25 +38,23 @@ SPEC_CHANGED_SECONDS = 3.0
 
 
 def judge(goal: PullSecretsGoal, snapshot: PullSecretsSnapshot, history: History) -> tuple[Verdict, History]:
-    """Done when the stored spec is the asked one, the operator has looked at it, and every named namespace has it."""
+    """Done when the stored spec is the wanted one, the operator has looked at it, and every named namespace has it."""
     signs = Signs(history, snapshot.at)
     config = snapshot.config if isinstance(snapshot.config, Mapping) else None
     if config is None:
         return Waiting("Config/cluster is not there"), history
-    generation, observed = number(config, "metadata", "generation"), number(config, "status", "observedGeneration")
-    if generation < goal.min_generation:
-        return Waiting(f"Config is read from before the change (generation {generation})"), history
-    fields = ", ".join(_differing(goal, part(config, "spec")))
+    stored, observed = generation(config), observed_generation(config)
+    if stored < goal.min_generation:
+        return Waiting(f"Config is read from before the change (generation {stored})"), history
+    fields = ", ".join(_differing(goal, mapping_at(config, "spec")))
     if fields:
         if signs.lasted(f"spec:{fields}") >= SPEC_CHANGED_SECONDS:
             return changed_back("Config", "configs", fields), signs.history()
         return Waiting(f"spec differs in {fields}"), signs.history()
-    if observed < generation:
-        return Waiting(
-            f"the operator has not looked at generation {generation} yet (last: {observed})"
-        ), signs.history()
+    if observed < stored:
+        return not_observed(stored, observed), signs.history()
     settled = "Config holds the pull secret settings, and the operator has looked at them"
-    unset = not part(config, "spec", FIELD).get("managementState")
+    unset = not mapping_at(config, "spec", FIELD).get("managementState")
     warnings = (_NOT_SET,) if unset else ()
     if not goal.checks:
         return Done(settled, warnings), signs.history()
@@ -60,7 +63,7 @@ def judge(goal: PullSecretsGoal, snapshot: PullSecretsSnapshot, history: History
     if UNSEEN in (snapshot.secrets, snapshot.accounts):
         return Waiting(f"{settled}; looking at Secrets and ServiceAccounts"), signs.history()
     chosen = checked_namespaces(goal, snapshot)
-    found = gaps(goal, part(config, "spec"), snapshot)
+    found = gaps(goal, mapping_at(config, "spec"), snapshot)
     if found:
         first = "; ".join(f"{gap.namespace}{f'/{gap.account}' if gap.account else ''}: {gap.what}" for gap in found[:5])
         more = f" and {len(found) - 5} more" if len(found) > 5 else ""
@@ -76,7 +79,7 @@ _NOT_SET = (
 
 def _differing(goal: PullSecretsGoal, spec: JSON) -> list[str]:
     """Names of the fields that do not hold what the goal says about them."""
-    settings = part(spec, FIELD)
+    settings = mapping_at(spec, FIELD)
     wrong = {f"{FIELD}.{field} (without {item})" for field, item in goal.has if item not in (settings.get(field) or ())}
     wrong |= {f"{FIELD}.{field} (with {item})" for field, item in goal.lacks if item in (settings.get(field) or ())}
     return [*names(diff(goal.spec, spec)), *sorted(wrong)]
@@ -93,22 +96,22 @@ class Gap:
 
 def checked_namespaces(goal: PullSecretsGoal, snapshot: PullSecretsSnapshot) -> list[str]:
     """The namespaces to check: those named, and those the API server found by the selector."""
-    found = {str(part(item, "metadata").get("name")) for item in _items(snapshot.selected)}
+    found = {str(mapping_at(item, "metadata").get("name")) for item in _items(snapshot.selected)}
     return [*goal.namespaces, *sorted(found - set(goal.namespaces))]
 
 
 def gaps(goal: PullSecretsGoal, spec: JSON, snapshot: PullSecretsSnapshot) -> list[Gap]:
     """What is not as it should be in the checked namespaces (newer pages, Managed pull secrets)."""
-    settings = part(spec, FIELD)
-    existing = {part(item, "metadata").get("name") for item in _items(snapshot.namespaces)}
-    bound = {part(item, "metadata").get("namespace") for item in _items(snapshot.bindings)}
+    settings = mapping_at(spec, FIELD)
+    existing = {mapping_at(item, "metadata").get("name") for item in _items(snapshot.namespaces)}
+    bound = {mapping_at(item, "metadata").get("namespace") for item in _items(snapshot.bindings)}
     made: dict[str, set[str]] = {}
     for item in _items(snapshot.secrets):
-        meta = part(item, "metadata")
+        meta = mapping_at(item, "metadata")
         made.setdefault(str(meta.get("namespace")), set()).add(str(meta.get("name")))
     listed: dict[tuple[str, str], set[str]] = {}
     for item in _items(snapshot.accounts):
-        meta = part(item, "metadata")
+        meta = mapping_at(item, "metadata")
         names_of = {str(entry.get("name")) for entry in item.get("imagePullSecrets") or ()}
         listed[str(meta.get("namespace")), str(meta.get("name"))] = names_of
     found = []

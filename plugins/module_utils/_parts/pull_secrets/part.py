@@ -10,6 +10,10 @@ from typing import Any
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import Part, Target, seen_object
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Plan, Readings, Ref
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import History, Verdict, only
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
+    generation,
+    mapping_at,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets.goal import (
     JSON,
     PullSecretsGoal,
@@ -17,9 +21,9 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_
     binding_name,
     secret_label,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets.intent import parse_intent
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets.judge import gaps, judge
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets.plan import needs, plan
-from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import number, part
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 
@@ -31,7 +35,7 @@ class PullSecretsPart(Part[PullSecretsGoal, PullSecretsSnapshot]):
 
     def __init__(self, platform: Platform, params: JSON) -> None:
         super().__init__(platform)
-        self._params = params
+        self._intent = parse_intent(params, platform)
 
     @property
     def main_path(self) -> str:
@@ -40,22 +44,22 @@ class PullSecretsPart(Part[PullSecretsGoal, PullSecretsSnapshot]):
 
     def needs(self, seen: Readings) -> list[Ref]:
         """See plan."""
-        return needs(self.platform, seen)
+        return needs(self._intent, seen)
 
     def plan(self, seen: Readings) -> Plan[PullSecretsGoal]:
         """See plan."""
-        return plan(self._params, self.platform, seen)
+        return plan(self._intent, seen)
 
     def aim(self, goal: PullSecretsGoal, seen: Readings, failures: Mapping[str, str]) -> PullSecretsGoal:
         """The generation that carries our values is known once the patch has been answered."""
-        return replace(goal, min_generation=max(goal.min_generation, number(seen["config"], "metadata", "generation")))
+        return replace(goal, min_generation=max(goal.min_generation, generation(seen["config"])))
 
     def first(self, goal: PullSecretsGoal, seen: Readings, at: float) -> PullSecretsSnapshot:
         """What was read shows Config alone."""
         return PullSecretsSnapshot(at=at, config=seen_object(seen["config"]))
 
     def targets(self, goal: PullSecretsGoal, snapshot: PullSecretsSnapshot) -> Sequence[Target[PullSecretsSnapshot]]:
-        """Config, and cluster-wide what the controller makes: the content of Secrets is never asked for."""
+        """Config, and cluster-wide what the controller makes: the content of Secrets is never requested."""
         platform = self.platform
         targets: list[Target[PullSecretsSnapshot]] = [
             Target(
@@ -118,7 +122,7 @@ class PullSecretsPart(Part[PullSecretsGoal, PullSecretsSnapshot]):
     def report(self, goal: PullSecretsGoal, snapshot: PullSecretsSnapshot) -> Mapping[str, Any]:
         """What the checked namespaces lack."""
         complete = isinstance(snapshot.namespaces, tuple) and isinstance(snapshot.accounts, tuple)
-        found = gaps(goal, part(snapshot.config, "spec"), snapshot) if complete else []
+        found = gaps(goal, mapping_at(snapshot.config, "spec"), snapshot) if complete else []
         return {
             "gaps": [{"namespace": gap.namespace, "service_account": gap.account, "what": gap.what} for gap in found]
         }

@@ -19,22 +19,35 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     ClientError,
     Reply,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.deployment import label_selector
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
+    mapping_at,
+    mappings_at,
+    namespaced,
+    number_at,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.pods import (
+    container_status,
+    owned_pods,
+    staying_pods,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import (
     JSON,
     StorageGoal,
     StorageSnapshot,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import number, own, staying
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.log import LogFinding, classify
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.probe import (
     Answer,
     Probe,
-    parse_interval,
     read_probe,
     read_upload,
     upload_place,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.rendering import (
+    health_interval,
+    serves_https,
 )
 
 PROBE_TIMEOUT = 10.0
@@ -49,8 +62,8 @@ UPLOAD_DIGEST = f"sha256:{hashlib.sha256(b'{}').hexdigest()}"
 def probes(client: Client, platform: Platform, goal: StorageGoal, snapshot: StorageSnapshot) -> tuple[Probe, ...]:
     """Ask every running Pod; the Service where the Pods are not known. On request also have each take an upload."""
     deployment = snapshot.deployment if isinstance(snapshot.deployment, Mapping) else {}
-    scheme = "https" if _has_env(deployment, platform.container, "REGISTRY_HTTP_TLS_CERTIFICATE") else "http"
-    interval = parse_interval(deployment)
+    scheme = "https" if serves_https(deployment, platform.container) else "http"
+    interval = health_interval(deployment, platform.container)
 
     def send(resource: str, name: str, verb: str, path: str, body: JSON | None = None) -> Reply:
         base = namespaced(platform.namespace, resource, f"{scheme}:{name}:{platform.port}")
@@ -63,7 +76,7 @@ def probes(client: Client, platform: Platform, goal: StorageGoal, snapshot: Stor
             return Reply(0, {}, str(error).encode())
 
     def ask(resource: str, name: str) -> Reply:
-        """tags/list tells about the storage at once and names the cause; with a login wanted it is as good as /v2/."""
+        """tags/list asks the storage at once and names the cause; where a login is wanted it proves as much as /v2/."""
         return send(resource, name, "GET", PROBE_PATH)
 
     def written(probe: Probe, resource: str, name: str) -> Probe:
@@ -83,8 +96,8 @@ def probes(client: Client, platform: Platform, goal: StorageGoal, snapshot: Stor
         name = pod["metadata"]["name"]
         return written(read(f"pod/{name}", ask("pods", name), (pod,)), "pods", name)
 
-    pods: Sequence[JSON] = staying(snapshot.pods) if isinstance(snapshot.pods, tuple) else ()
-    if not pods and number(deployment, "spec", "replicas") > 1:
+    pods: Sequence[JSON] = staying_pods(snapshot.pods) if isinstance(snapshot.pods, tuple) else ()
+    if not pods and number_at(deployment, "spec", "replicas") > 1:
         pods = _pods(client, platform, deployment)  # behind the Service one good Pod would answer for a broken one
     if pods:
         return tuple(map(of_pod, pods))
@@ -97,7 +110,7 @@ def probes(client: Client, platform: Platform, goal: StorageGoal, snapshot: Stor
 
 
 def _upload(send: Callable[..., Reply], probe: Probe) -> Probe:
-    """Push a blob of two bytes and take it out of its repository: the probe, or what speaks against writing.
+    """Push a blob of two bytes and remove it from its repository: the probe, or what speaks against writing.
 
     An upload that is begun and cancelled would leave a new file behind each time; this blob is the same each time.
     """
@@ -106,53 +119,42 @@ def _upload(send: Callable[..., Reply], probe: Probe) -> Probe:
         reply: Reply = send(verb, path, body)
         return read_upload(what, reply.status, reply.headers, reply.body, probe.via, time.monotonic()), reply
 
-    said, reply = step("beginning an upload", "POST", f"{UPLOAD_REPOSITORY}/blobs/uploads/")
-    if said.answer is not Answer.SERVES:
-        return said
-    place = upload_place(f"{UPLOAD_REPOSITORY}/blobs/uploads/", reply.headers)
-    if not place:
-        return replace(said, answer=Answer.REFUSED, detail="beginning an upload: the answer names no place for it")
-    said, _reply = step("uploading", "PUT", f"{place}{'&' if '?' in place else '?'}digest={UPLOAD_DIGEST}", {})
-    if said.answer is not Answer.SERVES:
-        return said
-    said, _reply = step("removing the upload", "DELETE", f"{UPLOAD_REPOSITORY}/blobs/{UPLOAD_DIGEST}")
-    # A registry may be set up to delete nothing; it has taken the upload all the same.
-    written = said.answer in (Answer.SERVES, Answer.REFUSED)
-    return replace(probe, answer=Answer.SERVES, detail="") if written else said
+    result, reply = step("beginning an upload", "POST", f"{UPLOAD_REPOSITORY}/blobs/uploads/")
+    if result.answer is not Answer.SERVES:
+        return result
+    location = upload_place(f"{UPLOAD_REPOSITORY}/blobs/uploads/", reply.headers)
+    if not location:
+        return replace(result, answer=Answer.REFUSED, detail="beginning an upload: the answer names no location for it")
+    result, _reply = step("uploading", "PUT", f"{location}{'&' if '?' in location else '?'}digest={UPLOAD_DIGEST}", {})
+    if result.answer is not Answer.SERVES:
+        return result
+    result, _reply = step("removing the upload", "DELETE", f"{UPLOAD_REPOSITORY}/blobs/{UPLOAD_DIGEST}")
+    # A registry may be configured to delete nothing; it has accepted the upload all the same.
+    written = result.answer in (Answer.SERVES, Answer.REFUSED)
+    return replace(probe, answer=Answer.SERVES, detail="") if written else result
 
 
 def _pods(client: Client, platform: Platform, deployment: JSON) -> tuple[JSON, ...]:
     """The Deployment's Pods, read once; none when that is not allowed."""
     path = namespaced(platform.namespace, "pods")
     try:
-        pods, _version = client.list(path, label_selector=selector(deployment))
+        pods, _version = client.list(path, label_selector=label_selector(deployment))
     except (ApiError, ClientError):
         return ()
-    return own(tuple(staying(tuple(pods))), deployment)
+    return owned_pods(tuple(staying_pods(tuple(pods))), deployment)
 
 
 def _container_age(pod: JSON, container: str, date: str | None) -> float | None:
     """Seconds the container has been running, by the cluster's clock where the answer carries it."""
-    for status in (pod.get("status") or {}).get("containerStatuses") or []:
-        if status.get("name") == container:
-            started = ((status.get("state") or {}).get("running") or {}).get("startedAt")
-            if not started:
-                return None
-            begin = datetime.fromisoformat(started.replace("Z", "+00:00"))
-            try:
-                now = parsedate_to_datetime(date) if date else datetime.now(begin.tzinfo)
-            except ValueError:
-                now = datetime.now(begin.tzinfo)
-            return (now - begin).total_seconds()
-    return None
-
-
-def _has_env(deployment: JSON, container: str, name: str) -> bool:
-    template = ((deployment.get("spec") or {}).get("template") or {}).get("spec") or {}
-    for item in template.get("containers") or []:
-        if item.get("name") == container:
-            return any(entry.get("name") == name for entry in item.get("env") or [])
-    return False
+    started = mapping_at(container_status(pod, container), "state", "running").get("startedAt")
+    if not started:
+        return None
+    begin = datetime.fromisoformat(started.replace("Z", "+00:00"))
+    try:
+        now = parsedate_to_datetime(date) if date else datetime.now(begin.tzinfo)
+    except ValueError:
+        now = datetime.now(begin.tzinfo)
+    return (now - begin).total_seconds()
 
 
 def log(client: Client, platform: Platform, goal: StorageGoal, snapshot: StorageSnapshot) -> tuple[LogFinding, ...]:
@@ -160,13 +162,10 @@ def log(client: Client, platform: Platform, goal: StorageGoal, snapshot: Storage
     if not isinstance(snapshot.pods, tuple):
         return ()
     findings: list[LogFinding] = []
-    for pod in staying(snapshot.pods):
+    for pod in staying_pods(snapshot.pods):
         name = pod["metadata"]["name"]
         base = f"{namespaced(platform.namespace, 'pods', name)}/log?container={goal.container}&tailLines={LOG_LINES}"
-        restarted = any(
-            int(status.get("restartCount") or 0) > 0
-            for status in (pod.get("status") or {}).get("containerStatuses") or []
-        )
+        restarted = any(number_at(status, "restartCount") for status in mappings_at(pod, "status", "containerStatuses"))
         for path in [f"{base}&previous=true", base] if restarted else [base]:
             try:
                 reply = client.raw("GET", path, retry=False, read_timeout=PROBE_TIMEOUT)
@@ -175,11 +174,6 @@ def log(client: Client, platform: Platform, goal: StorageGoal, snapshot: Storage
             if reply.status == 200:
                 findings += classify(reply.text.splitlines(), name)
     return tuple(findings)
-
-
-def selector(deployment: JSON) -> str:
-    labels = ((deployment.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
-    return ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
 
 
 def warning_events(client: Client, platform: Platform, claim: str | None) -> list[str]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
@@ -41,7 +41,6 @@ class StorageGoal:
         shows in no spec field was changed (credentials, a CA bundle), so that the old rollout is never taken for ours.
     deployment_uid: which Deployment that generation belongs to ("" when not known); another one is newer in any case.
     renewal_may_not_come: the Pods may have been started with these values already, and nobody can tell beforehand.
-    env: environment of the container "registry" that must be set so (None = must be absent).
     """
 
     spec: JSON
@@ -51,7 +50,6 @@ class StorageGoal:
     deployment_generation_over: int | None = None
     deployment_uid: str = ""
     renewal_may_not_come: bool = False
-    env: Mapping[str, str | None] = field(default_factory=dict)
     probe: str = "auto"  # "auto", "require", "write", "skip"
     container: str = "registry"
 

@@ -24,7 +24,13 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdic
     only,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import Client
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.deployment import label_selector
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
+    generation,
+    mapping_at,
+    namespaced,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.pods import owned_pods
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage import evidence
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import (
     JSON,
@@ -32,9 +38,9 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.stora
     StorageNeed,
     StorageSnapshot,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.intent import parse_intent
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.judge import judge
-from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.plan import intent, needs, plan
-from ansible_collections.alauda.image_registry.plugins.module_utils._registry.facts import own, part
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.plan import needs, plan
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 
@@ -47,7 +53,7 @@ class StoragePart(Part[StorageGoal, StorageSnapshot]):
 
     def __init__(self, platform: Platform, params: JSON) -> None:
         super().__init__(platform)
-        self._intent = intent(params, platform)
+        self._intent = parse_intent(params, platform)
 
     @property
     def main_path(self) -> str:
@@ -64,8 +70,7 @@ class StoragePart(Part[StorageGoal, StorageSnapshot]):
 
     def aim(self, goal: StorageGoal, seen: Readings, failures: Mapping[str, str]) -> StorageGoal:
         """The generation that carries our values is known once the patch has been answered."""
-        generation = int(part(seen["config"], "metadata").get("generation") or 0)
-        return replace(goal, min_generation=max(goal.min_generation, generation))
+        return replace(goal, min_generation=max(goal.min_generation, generation(seen["config"])))
 
     def first(self, goal: StorageGoal, seen: Readings, at: float) -> StorageSnapshot:
         """What was read shows Config, Deployment and claim."""
@@ -99,7 +104,7 @@ class StoragePart(Part[StorageGoal, StorageSnapshot]):
         if goal.claim:
             path = namespaced(platform.namespace, "persistentvolumeclaims")
             targets.append(Target("claim", path, _with_claim, field_selector=f"metadata.name={goal.claim}"))
-        labels = evidence.selector(snapshot.deployment) if isinstance(snapshot.deployment, Mapping) else ""
+        labels = label_selector(snapshot.deployment) if isinstance(snapshot.deployment, Mapping) else ""
         if labels:
             path = namespaced(platform.namespace, "pods")
             targets.append(Target("pods", path, _with_pods, label_selector=labels, single=False))
@@ -119,18 +124,18 @@ class StoragePart(Part[StorageGoal, StorageSnapshot]):
         if StorageNeed.LOG in needs:
             snapshot = replace(snapshot, log=evidence.log(client, self.platform, goal, snapshot))
         if StorageNeed.STORAGE_CLASS in needs:
-            name = str(part(snapshot.claim, "spec").get("storageClassName"))
+            name = str(mapping_at(snapshot.claim, "spec").get("storageClassName"))
             snapshot = replace(snapshot, storage_class=evidence.storage_class(client, name))
         return replace(snapshot, at=time.monotonic())
 
     def report(self, goal: StorageGoal, snapshot: StorageSnapshot) -> Mapping[str, Any]:
         """The rollout, and what the registry and its log said."""
-        status = part(snapshot.deployment, "status")
+        status = mapping_at(snapshot.deployment, "status")
         return {
             "rollout": {
-                "generation": part(snapshot.deployment, "metadata").get("generation"),
+                "generation": mapping_at(snapshot.deployment, "metadata").get("generation"),
                 "observed_generation": status.get("observedGeneration"),
-                "replicas": part(snapshot.deployment, "spec").get("replicas"),
+                "replicas": mapping_at(snapshot.deployment, "spec").get("replicas"),
                 "updated": status.get("updatedReplicas", 0),
                 "available": status.get("availableReplicas", 0),
             },
@@ -173,7 +178,7 @@ def _with_pods(snapshot: StorageSnapshot, state: State) -> StorageSnapshot:
 
 def _with_claim(snapshot: StorageSnapshot, state: State) -> StorageSnapshot:
     claim = only(state)
-    if part(claim, "spec").get("storageClassName") != part(snapshot.claim, "spec").get("storageClassName"):
+    if mapping_at(claim, "spec").get("storageClassName") != mapping_at(snapshot.claim, "spec").get("storageClassName"):
         snapshot = replace(snapshot, storage_class=UNSEEN)
     return replace(snapshot, claim=claim)
 
@@ -182,4 +187,4 @@ def _own_pods(snapshot: StorageSnapshot) -> StorageSnapshot:
     """The snapshot without Pods that only look like the registry's (a selector cannot tell who made them)."""
     if not isinstance(snapshot.pods, tuple) or not isinstance(snapshot.deployment, Mapping):
         return snapshot
-    return replace(snapshot, pods=own(snapshot.pods, snapshot.deployment))
+    return replace(snapshot, pods=owned_pods(snapshot.pods, snapshot.deployment))

@@ -3,57 +3,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import pytest
-
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits import goal as _goal
-from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits import judge as _judge
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits import plan as _limits
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.goal import (
-    QUOTA,
-    RANGE,
-    LimitsIntent,
     Step,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
-
-PAGE: dict[str, Any] = {
-    "namespaces": ["team-a"],
-    "quota": {"imagestreams": "20", "images": "200", "image_tags": "200"},
-    "image": {"storage": "1Gi"},
-    "image_stream": {"images": "100", "image_tags": "100"},
-    "quota_name": "image-registry-quota",
-    "limits_name": "image-registry-limits",
-}
-HARD = {"alauda.io/imagestreams": "20", "alauda.io/images": "200", "alauda.io/image-tags": "200"}
-ENTRIES = [
-    {"type": "alauda.io/Image", "max": {"storage": "1Gi"}},
-    {"type": "alauda.io/ImageStream", "max": {"alauda.io/images": "100", "alauda.io/image-tags": "100"}},
-]
-
-
-def quota(
-    hard: dict[str, str], used: dict[str, str] | None = None, *, labels: dict[str, str] | None = None
-) -> dict[str, Any]:
-    """A ResourceQuota as it stands."""
-    return {
-        "metadata": {"resourceVersion": "5", "labels": labels or {}},
-        "spec": {"hard": hard},
-        "status": {"hard": hard, "used": used or {}},
-    }
-
-
-def limit_range(entries: list[dict[str, Any]]) -> dict[str, Any]:
-    """A LimitRange as it stands."""
-    return {"metadata": {"resourceVersion": "6"}, "spec": {"limits": entries}}
-
-
-def intent(**params: Any) -> LimitsIntent:
-    """The intent of the page, or another."""
-    want = _limits.intent({**PAGE, **params}, ALAUDA)
-    assert want.problems == ()
-    return want
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.intent import (
+    QUOTA,
+    RANGE,
+)
+from tests.unit._parts.limits.situations import ENTRIES, HARD, intent, limit_range, quota
 
 
 def actions(steps: tuple[Step, ...]) -> list[tuple[str, str]]:
@@ -125,33 +84,3 @@ def test_removal_takes_only_what_is_ours() -> None:
     assert "was not made by this collection" in steps[1].warning
     steps = _limits.steps(intent(state="absent", adopt=True), "team-a", None, limit_range(ENTRIES))
     assert actions(steps) == [(QUOTA, "absent"), (RANGE, "deleted")]
-
-
-@pytest.mark.parametrize(
-    ("params", "expected"),
-    [
-        ({"quota": {"images": "many"}}, "alauda.io/images"),
-        ({"image": {"storage": "-1Gi"}}, "below zero"),
-        ({"quota": None, "image": None, "image_stream": None}, "Nothing to set"),
-        ({"namespaces": ["Team_A"]}, "not a name of a namespace"),
-        ({"namespace_selector": "a=b"}, "either namespaces or namespace_selector"),
-        ({"namespaces": None}, "either namespaces or namespace_selector"),
-        ({"quota_name": "No!"}, "quota_name"),
-    ],
-)
-def test_refused(params: dict[str, Any], expected: str) -> None:
-    """Before anything is read."""
-    problems = _limits.intent({**PAGE, **params}, ALAUDA).problems
-    assert len(problems) == 1
-    assert expected in problems[0]
-
-
-def test_what_no_controller_counts_and_what_is_not_held_yet() -> None:
-    """status.hard is a copy of the spec; status.used exists for counted keys only (newer pages, Image limits)."""
-    want = intent()
-    fresh = {"spec": {"hard": HARD}, "status": {}}
-    assert "status.hard does not hold" in _judge.shortfall(want, fresh, limit_range(ENTRIES))
-    counted = quota(HARD, used={"alauda.io/imagestreams": "0"})
-    assert _judge.shortfall(want, counted, limit_range(ENTRIES)) == ""
-    assert _judge.uncounted(want, counted) == ["alauda.io/images", "alauda.io/image-tags"]
-    assert _judge.shortfall(want, counted, None) == "the LimitRange is not there"

@@ -1,48 +1,31 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""image_pruner's decisions, and its judge against the recordings of the genuine operator."""
+"""image_pruner's decisions."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Plan
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
-    Done,
-    Failed,
-    History,
-    Verdict,
-    Waiting,
-)
-from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner import judge as _judge
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner import plan as _pruner
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.goal import (
     PrunerGoal,
-    PrunerNeed,
-    PrunerSnapshot,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.intent import parse_intent
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
-
-TRACES = Path(__file__).parents[3] / "fixtures" / "traces"
-
-
-def pruner(spec: dict[str, Any]) -> dict[str, Any]:
-    """An ImagePruner with this spec."""
-    return {"metadata": {"name": "cluster", "generation": 3}, "spec": spec}
+from tests.unit._parts.pruner.situations import pruner
 
 
 def decide(live: dict[str, Any] | None, **params: Any) -> Plan[PrunerGoal]:
     """The plan for these parameters on a cluster that looks so."""
-    return _pruner.plan(params, ALAUDA, {"pruner": live, "cronjob": None})
+    return _pruner.plan(parse_intent(params, ALAUDA), {"pruner": live, "cronjob": None})
 
 
 @pytest.mark.parametrize(
     ("live", "params", "expected"),
     [
-        ({}, {"state": "absent"}, "makes ImagePruner/cluster again"),
+        ({}, {"state": "absent"}, "creates ImagePruner/cluster again"),
         ({}, {"keep_younger_than": "60"}, "has no unit"),
         ({}, {"keep_younger_than": "soon"}, "keep_younger_than"),
         ({}, {"keep_younger_than": "-1h"}, "below zero"),
@@ -81,123 +64,3 @@ def test_only_a_changed_schedule_is_checked_by_the_api_server() -> None:
     assert decide(pruner({"schedule": "0 0 * * *"}), schedule="0 0 * * *").checks == ()
     (check,) = decide(pruner({"schedule": "0 0 * * *"}), schedule="*/0 * * * *").checks
     assert check.body["spec"]["schedule"] == "*/0 * * * *"
-
-
-def _kubernetes(line: dict[str, Any]) -> dict[str, Any]:
-    """A recorded ImagePruner in the shape the API server sends."""
-    conditions = [
-        {"type": kind, "status": status, "reason": reason, "message": message}
-        for kind, status, reason, message in line["status"]["conditions"]
-    ]
-    return {
-        "metadata": {"generation": line["generation"]},
-        "spec": line["spec"],
-        "status": {"observedGeneration": line["status"]["observedGeneration"], "conditions": conditions},
-    }
-
-
-def _cronjob(line: dict[str, Any]) -> dict[str, Any]:
-    containers = [{"name": "image-pruner", "args": line["args"]}]
-    return {
-        "spec": {
-            "schedule": line["schedule"],
-            "suspend": line["suspend"],
-            "successfulJobsHistoryLimit": 3,
-            "failedJobsHistoryLimit": 3,
-            "jobTemplate": {"spec": {"template": {"spec": {"containers": containers}}}},
-        }
-    }
-
-
-def test_the_recording_of_five_changes() -> None:
-    """Each change is done when the CronJob has it and not before; the bad schedule fails within seconds."""
-    lines = [json.loads(line) for line in (TRACES / "pruner.jsonl").read_text().splitlines()]
-    state: dict[str, Any] = {}
-    verdicts: list[tuple[float, Verdict]] = []
-    goal: PrunerGoal | None = None
-    history = History()
-    began = 0.0
-    for number, line in enumerate(lines):
-        if line["kind"] == "ImagePruner":
-            state["pruner"] = _kubernetes(line)
-        elif line["kind"] == "CronJob":
-            state["cronjob"] = _cronjob(line)
-        elif line["kind"] == "Action" and "patch ImagePruner " in line["do"]:
-            patch = json.loads(line["do"].split("patch ImagePruner ", 1)[1])["spec"]
-            goal = PrunerGoal(patch, state["pruner"]["metadata"]["generation"] + 1)
-            history, began = History(), line["t"]
-            verdicts.append((began, Waiting("not judged yet")))
-        if goal is None:
-            continue
-        # Judge on every line, and every half second of the silence until the next.
-        until = lines[number + 1]["t"] if number + 1 < len(lines) else line["t"] + 10
-        now = line["t"]
-        while now < until:
-            verdict, history = _judge.judge(goal, PrunerSnapshot(at=now, **state), history)
-            if isinstance(verdicts[-1][1], Waiting) and not isinstance(verdict, Waiting):
-                verdicts[-1] = (now - began, verdict)
-                if isinstance(verdict, Done):
-                    wanted = _judge.expected(state["pruner"]["spec"])
-                    shown = state["cronjob"]["spec"]
-                    args = shown["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"]
-                    assert (shown["schedule"], shown["suspend"]) == (wanted["schedule"], wanted["suspend"])
-                    assert set(wanted["args"]) <= set(args)
-            now += 0.5
-    assert [type(verdict) for _took, verdict in verdicts] == [Done, Done, Done, Failed, Done]
-    assert all(took < (10 if isinstance(verdict, Failed) else 1) for took, verdict in verdicts)
-    failed = verdicts[3][1]
-    assert isinstance(failed, Failed)
-    assert failed.reason == "SyncError"
-    assert "step of range should be a positive number" in failed.quoted
-
-
-def test_a_failed_job_is_told_but_is_not_this_change() -> None:
-    """Failed and Degraded=JobFailed stay until a newer job succeeds; its log is asked for once."""
-    live = pruner({})
-    live["status"] = {
-        "observedGeneration": 3,
-        "conditions": [
-            {"type": "Available", "status": "True", "reason": "AsExpected"},
-            {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "Job has reached …"},
-            {"type": "Degraded", "status": "True", "reason": "JobFailed"},
-        ],
-    }
-    cronjob = _cronjob({"schedule": "0 0 * * *", "suspend": False, "args": _judge.expected({})["args"]})
-    snapshot = PrunerSnapshot(at=0.0, pruner=live, cronjob=cronjob)
-    verdict, history = _judge.judge(PrunerGoal({}, 3), snapshot, History())
-    assert isinstance(verdict, Waiting)
-    assert verdict.needs == {PrunerNeed.LOG}
-    verdict, _history = _judge.judge(
-        PrunerGoal({}, 3), PrunerSnapshot(at=1.0, pruner=live, cronjob=cronjob, log=()), history
-    )
-    assert isinstance(verdict, Done)
-    assert "BackoffLimitExceeded" in verdict.warnings[0]
-
-
-@pytest.mark.parametrize(
-    ("live", "missing"),
-    [
-        ({}, ""),
-        ({"resources": {"requests": {"cpu": "1000m"}}}, ""),
-        ({"resources": {"requests": {"cpu": "7"}}}, "resources.requests.cpu"),
-        ({"resources": {}}, "resources"),
-        ({"nodeSelector": {}}, "nodeSelector"),
-        ({"tolerations": []}, "tolerations"),
-    ],
-)
-def test_a_cronjob_with_other_resources_or_places_is_not_the_one_asked_for(live: dict[str, Any], missing: str) -> None:
-    """The operator leaves a CronJob alone that somebody has edited."""
-    asked = {
-        "schedule": "0 0 * * *",
-        "resources": {"requests": {"cpu": "1"}},
-        "nodeSelector": {"disk": "ssd"},
-        "tolerations": [{"key": "infra", "operator": "Exists"}],
-    }
-    cronjob = _cronjob({"schedule": "0 0 * * *", "suspend": False, "args": list(_judge.expected(asked)["args"])})
-    pod = cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]
-    shown = {**asked, **live}
-    pod["containers"][0]["resources"] = shown["resources"]
-    pod |= {"nodeSelector": shown["nodeSelector"], "tolerations": shown["tolerations"]}
-    told = _judge._differs(asked, cronjob)
-    assert told.startswith("other values of") is bool(missing)
-    assert missing.partition(".")[0] in told

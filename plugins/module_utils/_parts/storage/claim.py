@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The PersistentVolumeClaim that the registry is to use: created, grown or checked. Pure.
+
+Sources: Registry v2 page (Configure PVC Storage), operator facts 3.4.1, 4.5 and 4.6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import (
+    Denied,
+    Findings,
+    Reading,
+    Readings,
+    Ref,
+    Write,
+    named,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
+    JSON,
+    being_deleted,
+    is_object_name,
+    mapping_at,
+    mappings_at,
+    namespaced,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import parse_quantity
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.intent import StorageIntent
+
+
+def claim_refs(intent: StorageIntent, seen: Readings) -> list[Ref]:
+    """The claim, and the StorageClasses where it is to be created or grown."""
+    if intent.backend != "pvc":
+        return []
+    path = namespaced(intent.platform.namespace, "persistentvolumeclaims", intent.options["claim"])
+    classes = [Ref("classes", "/apis/storage.k8s.io/v1/storageclasses", collection=True)]
+    return [Ref("claim", path), *(classes if _needs_classes(intent, seen) else [])]
+
+
+def _needs_classes(intent: StorageIntent, seen: Readings) -> bool:
+    if "claim" not in seen:
+        return False
+    claim = seen["claim"]
+    if claim is None:
+        return bool(intent.options.get("create"))
+    return isinstance(claim, Mapping) and bool(intent.options.get("expand")) and _growth(intent, claim) > 0
+
+
+def access_modes(intent: StorageIntent, seen: Readings) -> tuple[str, ...]:
+    """The access modes of the claim that will be used; empty without one, and when they are not known."""
+    claim = seen.get("claim")
+    if isinstance(claim, Mapping):
+        return tuple(mapping_at(claim, "spec").get("accessModes") or ())
+    if intent.backend == "pvc" and claim is None and intent.options.get("create"):
+        return tuple(intent.options.get("access_modes") or ["ReadWriteOnce"])
+    return ()
+
+
+def read_write_once(intent: StorageIntent, seen: Readings) -> bool:
+    """Whether the claim can serve one node only, which rules out more replicas and rolling updates."""
+    modes = access_modes(intent, seen)
+    return bool(modes) and "ReadWriteMany" not in modes
+
+
+def check_claim(intent: StorageIntent, seen: Readings) -> Findings:
+    """Whether the claim can be used, and the write that creates or grows it."""
+    if intent.backend != "pvc" or not is_object_name(intent.options.get("claim") or ""):
+        return Findings()
+    claim, name = seen.get("claim"), intent.options["claim"]
+    if isinstance(claim, Denied):
+        return Findings.warn(f"Could not check the claim {name} ({claim.message}).")
+    if isinstance(claim, Mapping):
+        return _check_existing(intent, claim) + _check_size(intent, claim, seen.get("classes"))
+    if intent.options.get("create"):
+        return _check_class(intent, seen.get("classes")) + Findings(writes=(_creation(intent, seen),))
+    return Findings.refuse(
+        f"PersistentVolumeClaim {name} does not exist in {intent.platform.namespace}. The operator does not watch for "
+        "it, so create it first, or set pvc.create: true with size, storage_class and access_modes."
+    )
+
+
+def _creation(intent: StorageIntent, seen: Readings) -> Write:
+    options, namespace = intent.options, intent.platform.namespace
+    spec: dict[str, Any] = {
+        "accessModes": list(access_modes(intent, seen)),
+        "resources": {"requests": {"storage": options["size"]}} if options.get("size") else {},
+    }
+    if options.get("storage_class") is not None:
+        spec["storageClassName"] = options["storage_class"]
+    body = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": options["claim"], "namespace": namespace},
+        "spec": spec,
+    }
+    return Write(
+        verb="create",
+        path=namespaced(namespace, "persistentvolumeclaims"),
+        body=body,
+        kind="PersistentVolumeClaim",
+        name=options["claim"],
+        before={},
+        after={"spec": spec},
+    )
+
+
+def _check_class(intent: StorageIntent, classes: Reading) -> Findings:
+    """Whether there is a StorageClass that would make a volume for the new claim."""
+    if not isinstance(classes, tuple):
+        message = classes.message if isinstance(classes, Denied) else "not read"
+        return Findings.warn(f"Could not check the StorageClass ({message}).")
+    name = intent.options.get("storage_class")
+    known = {str(mapping_at(item, "metadata").get("name")): item for item in classes}
+    listed = ", ".join(sorted(known)) or "none"
+    if name and name not in known:
+        return Findings.refuse(f"StorageClass {name!r} does not exist; the cluster has: {listed}.")
+    if name is None and not any(_is_default(item) for item in classes):
+        return Findings(
+            (f"pvc.storage_class: not given, and the cluster has no default StorageClass; it has: {listed}.",)
+        )
+    return Findings()
+
+
+def _is_default(storage_class: JSON) -> bool:
+    annotations = mapping_at(storage_class, "metadata", "annotations")
+    return annotations.get("storageclass.kubernetes.io/is-default-class") == "true"
+
+
+def _check_existing(intent: StorageIntent, claim: JSON) -> Findings:
+    """An existing claim is never changed except in size: what else differs is left as it is."""
+    return Findings(tuple(_unusable(claim, intent.options["claim"])), tuple(_left_as_it_is(intent, claim)))
+
+
+def _unusable(claim: JSON, name: str) -> Iterator[str]:
+    spec = mapping_at(claim, "spec")
+    modes = spec.get("accessModes") or ()
+    if being_deleted(claim):
+        yield f"PersistentVolumeClaim {name} is being deleted: a Pod that uses it would stay Pending."
+    if mapping_at(claim, "status").get("phase") == "Lost":
+        yield f"PersistentVolumeClaim {name} has lost its volume (phase Lost)."
+    if not {"ReadWriteOnce", "ReadWriteMany"} & set(modes):
+        yield (
+            f"PersistentVolumeClaim {name} has access modes {', '.join(modes) or 'none'}; the operator takes "
+            "ReadWriteMany or ReadWriteOnce only."
+        )
+    if spec.get("volumeMode") == "Block":
+        yield f"PersistentVolumeClaim {name} is a block device (volumeMode Block); the registry needs Filesystem."
+
+
+def _left_as_it_is(intent: StorageIntent, claim: JSON) -> Iterator[str]:
+    name, spec = intent.options["claim"], mapping_at(claim, "spec")
+    modes, wanted_modes = spec.get("accessModes") or (), intent.options.get("access_modes")
+    if wanted_modes and set(wanted_modes) != set(modes):
+        yield (
+            f"PersistentVolumeClaim {name} exists with {', '.join(modes)}; {', '.join(wanted_modes)} was requested. It "
+            "is left as it is."
+        )
+    has, wanted = spec.get("storageClassName") or "", intent.options.get("storage_class")
+    if wanted is not None and wanted != has:
+        yield (
+            f"PersistentVolumeClaim {name} exists with StorageClass {has or 'none'}; {wanted or 'none'} was requested. "
+            "It is left as it is."
+        )
+
+
+# -- size --------------------------------------------------------------------------------------------------------------
+
+
+def _requested(claim: JSON) -> Any:
+    return mapping_at(claim, "spec", "resources", "requests").get("storage")
+
+
+def _growth(intent: StorageIntent, claim: JSON) -> int:
+    """1, 0 or -1: whether the wanted size is above, equal to or below what the claim requests, by value."""
+    wanted, requested = intent.options.get("size"), _requested(claim)
+    if wanted is None or requested is None:
+        return 0
+    try:
+        left, right = parse_quantity(wanted), parse_quantity(requested)
+    except ValueError:
+        return 0
+    return (left > right) - (left < right)
+
+
+def _check_size(intent: StorageIntent, claim: JSON, classes: Reading) -> Findings:
+    name, wanted, requested = intent.options["claim"], intent.options.get("size"), _requested(claim)
+    growth = _growth(intent, claim)
+    if growth == 0:
+        return Findings.warn(*_not_grown_yet(intent, claim))
+    differs = f"PersistentVolumeClaim {name} requests {requested}; {wanted} was requested by the task."
+    if growth < 0:
+        return Findings.warn(f"{differs} A claim cannot shrink, so it is left as it is.")
+    if not intent.options.get("expand"):
+        return Findings.warn(f"{differs} It is left as it is (pvc.expand: true grows it).")
+    obstacle = _expansion_obstacle(mapping_at(claim, "spec").get("storageClassName"), classes)
+    if obstacle:
+        return Findings.refuse(f"PersistentVolumeClaim {name} cannot grow from {requested} to {wanted}: {obstacle}.")
+    size = {"resources": {"requests": {"storage": wanted}}}
+    write = Write(
+        verb="patch",
+        path=namespaced(intent.platform.namespace, "persistentvolumeclaims", name),
+        body={"spec": size},
+        kind="PersistentVolumeClaim",
+        name=name,
+        before={"spec": {"resources": {"requests": {"storage": requested}}}},
+        after={"spec": size},
+    )
+    return Findings(writes=(write,))
+
+
+def _not_grown_yet(intent: StorageIntent, claim: JSON) -> Iterator[str]:
+    """The claim requests the wanted size, but its volume has less."""
+    capacity, wanted = mapping_at(claim, "status", "capacity").get("storage"), intent.options.get("size")
+    try:
+        if wanted is None or capacity is None or parse_quantity(capacity) >= parse_quantity(wanted):
+            return
+    except ValueError:
+        return
+    reasons = [str(item.get("message") or item.get("type")) for item in mappings_at(claim, "status", "conditions")]
+    yield (
+        f"PersistentVolumeClaim {intent.options['claim']} is still {capacity}; {wanted} was requested. The volume has "
+        f"not grown yet{': ' + '; '.join(reasons) if reasons else ''}."
+    )
+
+
+def _expansion_obstacle(name: str | None, classes: Reading) -> str:
+    """Why the claim's StorageClass lets it not grow; empty when it does."""
+    if not isinstance(classes, tuple):
+        return ""  # not readable: the API server decides in the dry run
+    found = named(classes, name or "")
+    if found is None:
+        return f"its StorageClass {name or '(none)'} does not exist"
+    return (
+        ""
+        if found.get("allowVolumeExpansion")
+        else f"its StorageClass {name} does not allow expansion (allowVolumeExpansion)"
+    )

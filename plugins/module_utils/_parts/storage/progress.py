@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is still missing between Config and a complete rollout, each as a short phrase; empty when nothing is. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import UNSEEN
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.deployment import Rollout
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import names
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
+    being_deleted,
+    mapping_at,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.pods import old_pods, terminating_pods
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.case import ELSEWHERE, Case, count
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.fields import diff
+
+NO_RENEWAL = 8.0
+"""How long a contented operator leaves the Deployment alone until it is taken to have nothing to renew."""
+
+
+def not_accepted(case: Case) -> str:
+    """What shows that the operator has not accepted the backend; status.storage is what it accepted last."""
+    backend = case.goal.backend
+    if backend is None:
+        return ""
+    accepted = mapping_at(case.config, "status", "storage")
+    if not isinstance(accepted.get(backend), Mapping):
+        found = ", ".join(key for key in accepted if key != "managementState")
+        return f"it still uses {found}" if found else "it uses no storage"
+    wanted = mapping_at(case.goal.spec, "storage", backend) or mapping_at(case.spec, "storage", backend)
+    differing = diff({backend: wanted}, {backend: accepted[backend]}, ("storage",))
+    return f"it still uses other values of {', '.join(names(differing))}" if differing else ""
+
+
+def not_rolled_out(case: Case) -> str:
+    """What the Deployment lacks of a rollout of our Config that is complete."""
+    if case.snapshot.deployment is UNSEEN:
+        return "the Deployment has not been read yet"
+    if not case.deployment:
+        return "the Deployment does not exist yet"
+    if being_deleted(case.deployment):
+        return "the Deployment is being deleted"
+    if case.stale:
+        return f"the Deployment is still the one before ({case.stale})"
+    if not case.ours:
+        return "the Deployment has not been renewed for the changed credentials or certificates yet"
+    state = case.rollout
+    return "" if state.complete else _rollout_progress(state, case.terminating)
+
+
+def await_renewal(case: Case) -> None:
+    """Give up waiting for Pods to be renewed when they may have nothing to be renewed for."""
+    may_wait = case.goal.renewal_may_not_come and case.deployment and not case.stale and not case.ours
+    if may_wait and case.signs.now - case.signs.hold("unrenewed") >= NO_RENEWAL:
+        case.signs.keep("no renewal")
+
+
+def unready_condition(case: Case) -> str:
+    """Which of the operator's conditions is not what a running registry has."""
+    for reported, status in ((case.available, "True"), (case.progressing, "False")):
+        if (reported.status, reported.reason) != (status, "Ready"):
+            return reported.text
+    return case.degraded.text if case.degraded.true and case.degraded.reason not in ELSEWHERE else ""
+
+
+def pods_left(case: Case) -> str:
+    """How many old Pods there still are."""
+    if not isinstance(case.snapshot.pods, tuple):
+        return ""
+    running, terminating = len(old_pods(case.snapshot.pods)), len(terminating_pods(case.snapshot.pods))
+    if running:
+        return f"{count(running, 'old Pod')} still running"
+    return f"{count(terminating, 'old Pod')} terminating" if terminating else ""
+
+
+def _rollout_progress(state: Rollout, terminating: int) -> str:
+    """A rollout that is under way, in numbers of Pods."""
+    if not state.observed:
+        return "the Deployment has just been changed"
+    parts = [f"rollout {state.updated}/{state.wanted} updated"]
+    if state.updated:
+        parts.append(f"{min(state.available, state.wanted)}/{state.wanted} available")
+    left = state.total - state.updated
+    if left > 0:
+        parts.append(f"{count(left, 'old Pod')} running")
+    if terminating:
+        parts.append(f"{count(terminating, 'old Pod')} terminating")
+    elif not state.updated and not state.total:
+        parts.append("old Pods terminating")
+    if len(parts) == 2 and state.updated == state.available == state.wanted:
+        parts.append(f"Kubernetes says {state.reason or 'nothing'}")
+    return ", ".join(parts)

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""image_pruner's judge against the recordings of the genuine operator."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
+    Done,
+    Failed,
+    History,
+    Verdict,
+    Waiting,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner import judge as _judge
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.goal import (
+    PrunerGoal,
+    PrunerNeed,
+    PrunerSnapshot,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.rendering import expected_cronjob
+from tests.unit._parts.pruner.situations import pruner
+
+TRACES = Path(__file__).parents[3] / "fixtures" / "traces"
+
+
+def _kubernetes(line: dict[str, Any]) -> dict[str, Any]:
+    """A recorded ImagePruner in the shape the API server sends."""
+    conditions = [
+        {"type": kind, "status": status, "reason": reason, "message": message}
+        for kind, status, reason, message in line["status"]["conditions"]
+    ]
+    return {
+        "metadata": {"generation": line["generation"]},
+        "spec": line["spec"],
+        "status": {"observedGeneration": line["status"]["observedGeneration"], "conditions": conditions},
+    }
+
+
+def _cronjob(line: dict[str, Any]) -> dict[str, Any]:
+    containers = [{"name": "image-pruner", "args": line["args"]}]
+    return {
+        "spec": {
+            "schedule": line["schedule"],
+            "suspend": line["suspend"],
+            "successfulJobsHistoryLimit": 3,
+            "failedJobsHistoryLimit": 3,
+            "jobTemplate": {"spec": {"template": {"spec": {"containers": containers}}}},
+        }
+    }
+
+
+def test_the_recording_of_five_changes() -> None:
+    """Each change is done when the CronJob has it and not before; the bad schedule fails within seconds."""
+    lines = [json.loads(line) for line in (TRACES / "pruner.jsonl").read_text().splitlines()]
+    state: dict[str, Any] = {}
+    verdicts: list[tuple[float, Verdict]] = []
+    goal: PrunerGoal | None = None
+    history = History()
+    began = 0.0
+    for number, line in enumerate(lines):
+        if line["kind"] == "ImagePruner":
+            state["pruner"] = _kubernetes(line)
+        elif line["kind"] == "CronJob":
+            state["cronjob"] = _cronjob(line)
+        elif line["kind"] == "Action" and "patch ImagePruner " in line["do"]:
+            patch = json.loads(line["do"].split("patch ImagePruner ", 1)[1])["spec"]
+            goal = PrunerGoal(patch, state["pruner"]["metadata"]["generation"] + 1)
+            history, began = History(), line["t"]
+            verdicts.append((began, Waiting("not judged yet")))
+        if goal is None:
+            continue
+        # Judge on every line, and every half second of the silence until the next.
+        until = lines[number + 1]["t"] if number + 1 < len(lines) else line["t"] + 10
+        now = line["t"]
+        while now < until:
+            verdict, history = _judge.judge(goal, PrunerSnapshot(at=now, **state), history)
+            if isinstance(verdicts[-1][1], Waiting) and not isinstance(verdict, Waiting):
+                verdicts[-1] = (now - began, verdict)
+                if isinstance(verdict, Done):
+                    wanted = expected_cronjob(state["pruner"]["spec"])
+                    shown = state["cronjob"]["spec"]
+                    args = shown["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"]
+                    assert (shown["schedule"], shown["suspend"]) == (wanted.schedule, wanted.suspend)
+                    assert set(wanted.arguments) <= set(args)
+            now += 0.5
+    assert [type(verdict) for _took, verdict in verdicts] == [Done, Done, Done, Failed, Done]
+    assert all(took < (10 if isinstance(verdict, Failed) else 1) for took, verdict in verdicts)
+    failed = verdicts[3][1]
+    assert isinstance(failed, Failed)
+    assert failed.reason == "SyncError"
+    assert "step of range should be a positive number" in failed.quoted
+
+
+def test_a_failed_job_is_told_but_is_not_this_change() -> None:
+    """Failed and Degraded=JobFailed stay until a newer job succeeds; its log is asked for once."""
+    live = pruner({})
+    live["status"] = {
+        "observedGeneration": 3,
+        "conditions": [
+            {"type": "Available", "status": "True", "reason": "AsExpected"},
+            {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "Job has reached …"},
+            {"type": "Degraded", "status": "True", "reason": "JobFailed"},
+        ],
+    }
+    cronjob = _cronjob({"schedule": "0 0 * * *", "suspend": False, "args": expected_cronjob({}).arguments})
+    snapshot = PrunerSnapshot(at=0.0, pruner=live, cronjob=cronjob)
+    verdict, history = _judge.judge(PrunerGoal({}, 3), snapshot, History())
+    assert isinstance(verdict, Waiting)
+    assert verdict.needs == {PrunerNeed.LOG}
+    verdict, _history = _judge.judge(
+        PrunerGoal({}, 3), PrunerSnapshot(at=1.0, pruner=live, cronjob=cronjob, log=()), history
+    )
+    assert isinstance(verdict, Done)
+    assert "BackoffLimitExceeded" in verdict.warnings[0]

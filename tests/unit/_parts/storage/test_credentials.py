@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The user Secret: refused or written, and whether the Pods have to be renewed for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Reading
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage import plan as _storage
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.intent import parse_intent
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
+from tests.unit._parts.storage.situations import (
+    CREDENTIALS,
+    LIVE,
+    OPERATOR,
+    REGISTRY,
+    S3,
+    check_refusals,
+    config,
+    decide,
+    goal_of,
+    params,
+    secret,
+)
+
+INI = f"[default]\naws_access_key_id = {CREDENTIALS['REGISTRY_STORAGE_S3_ACCESSKEY']}\naws_secret_access_key = "
+RUNNING = {"credentials": INI + CREDENTIALS["REGISTRY_STORAGE_S3_SECRETKEY"] + "\n"}
+
+
+@pytest.mark.parametrize(
+    ("given", "seen", "expected"),
+    [
+        ({"backend": "s3", "s3": S3}, {"secret": None}, ["the task gives no credentials"]),
+        (
+            {"backend": "s3", "s3": S3},
+            {"secret": secret({"ACCESS_KEY": "x"})},
+            ["lacks REGISTRY_STORAGE_S3_ACCESSKEY+REGISTRY_STORAGE_S3_SECRETKEY", "it has: ACCESS_KEY"],
+        ),
+        (
+            {"backend": "s3", "s3": S3},
+            {"secret": secret({**CREDENTIALS, "REGISTRY_STORAGE_S3_SECRETKEY": ""})},
+            ["lacks REGISTRY_STORAGE_S3_SECRETKEY"],
+        ),
+        (
+            {"backend": "s3", "s3": S3},
+            {"secret": secret({**CREDENTIALS, "REGISTRY_STORAGE_S3_SECRETKEY": "x\n"})},
+            ["ends with a blank or a line break"],
+        ),
+        (
+            {"backend": "s3", "s3": {**S3, "credentials_secret": "bucket-claim"}},
+            {"secret": None, "source": None},
+            ["Secret bucket-claim does not exist"],
+        ),
+        (
+            {"backend": "s3", "s3": {**S3, "credentials_secret": "bucket-claim"}},
+            {"secret": None, "source": secret({"AWS_ACCESS_KEY_ID": "x"})},
+            ["no usable key REGISTRY_STORAGE_S3_SECRETKEY or AWS_SECRET_ACCESS_KEY"],
+        ),
+        (
+            {"backend": "swift", "swift": {"container": "c"}},
+            {"secret": secret({"REGISTRY_STORAGE_SWIFT_USERNAME": "u"})},
+            ["lacks REGISTRY_STORAGE_SWIFT_PASSWORD or"],
+        ),
+    ],
+)
+def test_refused_before_writing(given: dict[str, Any], seen: dict[str, Reading], expected: list[str]) -> None:
+    """All findings at once."""
+    check_refusals(given, seen, expected)
+
+
+def keys(access: str, other: str) -> dict[str, Any]:
+    """An S3 task with these credentials."""
+    return params(backend="s3", s3={**S3, "access_key": access, "secret_key": other})
+
+
+def test_secret_keeps_other_keys_and_shows_fingerprints_only() -> None:
+    """Only the key that differs is sent; neither diff nor goal holds its value."""
+    live = secret({**CREDENTIALS, "OTHER": "kept"})
+    given = params(backend="s3", s3={**S3, "access_key": "AKIDEXAMPLE", "secret_key": "rotated-value"})
+    plan = decide(given, secret=live, generated=None)
+    write = plan.writes[0]
+    assert write.verb == "patch"
+    assert set(write.body["data"]) == {"REGISTRY_STORAGE_S3_SECRETKEY"}
+    shown = repr((write.before, write.after, plan.goal, plan.warnings))
+    assert "rotated-value" not in shown
+    assert "wJalrXUtnFEMI" not in shown
+    assert shown.count("sha256:") == 2
+
+
+def test_rotation_waits_for_a_new_rollout_unless_the_pods_already_have_the_value() -> None:
+    """A changed Secret changes no field of the spec, so the Deployment's generation has to move (operator fact 4.8)."""
+    live = config({"managementState": "Unmanaged", "s3": {"bucket": "images", "region": "us-east-1"}})
+    given = params(
+        backend="s3", s3={**S3, "region_endpoint": None, "access_key": "AKIDEXAMPLE", "secret_key": "new-value"}
+    )
+    plan = decide(given, config=live, secret=secret(CREDENTIALS), generated=secret({"credentials": "old"}))
+    assert plan.goal is not None
+    assert plan.goal.deployment_generation_over == 7
+    running = secret({"credentials": "aws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = new-value"})
+    plan = decide(given, config=live, secret=secret(CREDENTIALS), generated=running)
+    assert plan.goal is not None
+    assert plan.goal.deployment_generation_over is None
+
+
+def test_credentials_are_copied_from_a_bucket_claim() -> None:
+    """The operator reads one fixed Secret; keys of object bucket claims are understood."""
+    source = secret({"AWS_ACCESS_KEY_ID": "AKID2", "AWS_SECRET_ACCESS_KEY": "s2"})
+    plan = decide(params(backend="s3", s3={**S3, "credentials_secret": "bucket-claim"}), secret=None, source=source)
+    assert plan.refusals == ()
+    assert plan.writes[0].verb == "create"
+    assert set(plan.writes[0].body["data"]) == set(CREDENTIALS)
+
+
+@pytest.mark.parametrize(
+    ("access", "other", "rolls"),
+    [
+        ("AKIDEXAMPLE", "wJalrXUtnFEMI", False),
+        ("AKIDEXAMPLE", "wJalrXUtnFEM", True),
+        ("AKIDEXAMPL", "wJalrXUtnFEMI", True),
+        ("wJalrXUtnFEMI", "AKIDEXAMPLE", True),
+    ],
+    ids=["the ones that run", "last letter lost", "last letter of the other lost", "changed places"],
+)
+def test_other_credentials_need_another_rollout(access: str, other: str, rolls: bool) -> None:
+    """Compared as a whole and each in its place; the user Secret is gone or says something else."""
+    for stored in (None, secret({"REGISTRY_STORAGE_S3_ACCESSKEY": "old", "REGISTRY_STORAGE_S3_SECRETKEY": "old"})):
+        plan = decide(keys(access, other), config=config(LIVE), secret=stored, generated=secret(RUNNING))
+        assert (goal_of(plan).deployment_generation_over == 7) is rolls
+
+
+def test_the_generated_secret_is_read_when_the_user_secret_is_gone() -> None:
+    """Else a rollout that never comes would be waited for."""
+    want = parse_intent(keys("AKIDEXAMPLE", "wJalrXUtnFEMI"), ALAUDA)
+    seen: dict[str, Reading] = {"config": config({"emptyDir": {}}), "deployments": (OPERATOR, REGISTRY), "secret": None}
+    assert [ref.label for ref in _storage.needs(want, seen)] == ["generated"]
+
+
+def stamped(item: dict[str, Any], time: str, **status: str) -> dict[str, Any]:
+    """The object, written at that time."""
+    fields = [{"time": time}, *({"time": at, "subresource": name} for name, at in status.items())]
+    return {**item, "metadata": {**item.get("metadata", {}), "managedFields": fields}}
+
+
+@pytest.mark.parametrize("given", [keys("AKIDEXAMPLE", "wJalrXUtnFEMI"), params(backend="s3", s3=S3)])
+@pytest.mark.parametrize(
+    ("written", "generated", "rolls"),
+    [
+        ("2026-01-01T00:00:09Z", secret(RUNNING), False),
+        ("2026-01-01T00:00:09Z", secret({"credentials": INI + "old"}), True),
+        ("2026-01-01T00:00:01Z", None, False),
+    ],
+    ids=["newer, the same", "newer, something else runs", "older than the Deployment"],
+)
+def test_a_secret_that_never_reached_the_pods_is_noticed(
+    given: dict[str, Any], written: str, generated: Any, rolls: bool
+) -> None:
+    """Written while the operator stood still: nothing is left to write, and the old credentials still run."""
+    registry = stamped(REGISTRY, "2026-01-01T00:00:05Z", status="2026-01-01T00:00:30Z")
+    seen: dict[str, Reading] = {
+        "config": config(LIVE),
+        "deployments": (OPERATOR, registry),
+        "secret": stamped(secret(CREDENTIALS), written),
+    }
+    want = parse_intent(given, ALAUDA)
+    asked = [ref.label for ref in _storage.needs(want, seen)]
+    assert asked == ([] if generated is None else ["generated"])
+    if generated is not None:
+        seen["generated"] = generated
+    plan = _storage.plan(want, seen)
+    assert plan.writes == ()
+    assert (goal_of(plan).deployment_generation_over == 7) is rolls

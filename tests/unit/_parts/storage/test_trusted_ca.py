@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The CA bundle of an S3 endpoint: refused or written, and whether the Pods have to be renewed for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Reading
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage import plan as _storage
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.intent import parse_intent
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
+from tests.unit._parts.storage.situations import (
+    CREDENTIALS,
+    LIVE,
+    OPERATOR,
+    PEM,
+    REGISTRY,
+    S3,
+    check_refusals,
+    config,
+    decide,
+    goal_of,
+    params,
+    secret,
+)
+
+OTHER_PEM = PEM.replace("AAEC", "BBEC")
+
+
+@pytest.mark.parametrize(
+    ("given", "seen", "expected"),
+    [
+        (
+            {"backend": "s3", "s3": {**S3, "trusted_ca": {"name": "s3-ca"}}},
+            {"secret": secret(CREDENTIALS), "ca": None},
+            ["ConfigMap s3-ca does not exist"],
+        ),
+        (
+            {"backend": "s3", "s3": {**S3, "trusted_ca": {"name": "s3-ca"}}},
+            {"secret": secret(CREDENTIALS), "ca": {"data": {"ca.crt": PEM}}},
+            ["has no key ca-bundle.crt (it has: ca.crt)"],
+        ),
+        (
+            {"backend": "s3", "s3": {**S3, "trusted_ca": {"name": "s3-ca"}}},
+            {"secret": secret(CREDENTIALS), "ca": {"data": {"ca-bundle.crt": "not a certificate"}}},
+            ["holds no PEM certificate"],
+        ),
+    ],
+)
+def test_refused_before_writing(given: dict[str, Any], seen: dict[str, Reading], expected: list[str]) -> None:
+    """All findings at once."""
+    check_refusals(given, seen, expected)
+
+
+@pytest.mark.parametrize(
+    ("bundles", "rolls"),
+    [
+        ({"data": {"storage-ca-bundle.pem": PEM}}, False),
+        ({"data": {"storage-ca-bundle.pem": OTHER_PEM}}, True),
+        (None, True),
+    ],
+)
+def test_another_ca_needs_another_rollout(bundles: Any, rolls: bool) -> None:
+    """Pods read the bundle when they start; until then the operator's answer is about the CA before."""
+    given = params(backend="s3", s3={**S3, "trusted_ca": {"name": "s3-ca", "pem": PEM}})
+    want = parse_intent(given, ALAUDA)
+    seen: dict[str, Reading] = {
+        "config": config(LIVE),
+        "deployments": (OPERATOR, REGISTRY),
+        "secret": secret(CREDENTIALS),
+        "ca": {"data": {"ca-bundle.crt": OTHER_PEM}},
+    }
+    assert [ref.label for ref in _storage.needs(want, seen)] == ["bundles"]
+    plan = _storage.plan(want, {**seen, "bundles": bundles})
+    assert (goal_of(plan).deployment_generation_over == 7) is rolls
+
+
+def test_line_ends_of_another_system_are_no_other_ca() -> None:
+    """A PEM from a Windows share says the same, and is stored with plain line ends."""
+    given = params(backend="s3", s3={**S3, "trusted_ca": {"name": "s3-ca", "pem": PEM.replace("\n", "\r\n")}})
+    ca = {"data": {"ca-bundle.crt": PEM}}
+    plan = decide(given, secret=secret(CREDENTIALS), ca=ca)
+    assert [write.kind for write in plan.writes] == ["Config"]
+    made = decide(given, secret=secret(CREDENTIALS), ca=None)
+    assert made.writes[0].body["data"]["ca-bundle.crt"] == PEM
