@@ -135,8 +135,8 @@ G = TypeVar("G")
 class Plan(Generic[G]):
     """What is to be done.
 
-    refusals: with any of these nothing is written, and ``goal`` may be None. Writes may be there all the same: they
-    show how the cluster differs.
+    refusals: with any of these nothing is written, and ``goal`` may be None.
+    withheld: what would have been written but for the refusals; shows how the cluster differs.
     goal: what must be true afterwards. verify: whether there is an effect to prove.
     checks: requests that are only ever sent as dry runs. values: more for the task's result.
     independent: each write stands for itself; one that fails does not stop the others.
@@ -145,6 +145,7 @@ class Plan(Generic[G]):
     refusals: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     writes: tuple[Write, ...] = ()
+    withheld: tuple[Write, ...] = ()
     goal: G | None = None
     verify: bool = True
     checks: tuple[Write, ...] = ()

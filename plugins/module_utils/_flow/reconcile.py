@@ -234,13 +234,14 @@ class _Run(Generic[G, S]):
     @property
     def differs(self) -> bool:
         """Whether the cluster is not as asked for, going by what was read."""
-        return any(write.differs for write in self.writes)
+        return any(write.differs for write in (*self.plan.writes, *self.plan.withheld))
 
     def compared(self) -> Result:
         """What a comparison reports that has found differences."""
-        found = report.differences(self.writes)
+        writes = (*self.plan.writes, *self.plan.withheld)
+        found = report.differences(writes)
         result = Result(failure="; ".join(one.sentence for one in found), warnings=list(self.plan.warnings))
-        result.values["diff"] = report.both_sides(self.writes)
+        result.values["diff"] = report.both_sides(writes)
         result.values["differences"] = [
             {"object": one.object, "field": one.field, "is": one.actual, "should": one.wanted} for one in found
         ]

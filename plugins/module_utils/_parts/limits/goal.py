@@ -34,13 +34,17 @@ NAMED = 10
 
 @dataclass(frozen=True)
 class Step:
-    """What one object of one namespace needs. action: created, updated, deleted, unchanged, absent or kept."""
+    """What one object of one namespace needs. action: created, updated, deleted, unchanged, absent or kept.
+
+    finding: why it must not be written. withheld: what would have been; shows how the object differs.
+    """
 
     namespace: str
     kind: str
     action: str
     write: Write | None = None
     finding: str = ""
+    withheld: Write | None = None
     warning: str = ""
 
 

@@ -116,12 +116,13 @@ def plan(intent: LimitsIntent, seen: Readings) -> Plan[LimitsGoal]:
         step for name in namespaces for step in steps(intent, name, live[QUOTA].get(name), live[RANGE].get(name))
     )
     findings = [step.finding for step in found if step.finding]
-    if findings:
-        return Plan(refusals=(some(findings),))
     warnings = [step.warning for step in found if step.warning][:NAMED]
     if not namespaces:
         reason = f"namespace_selector {intent.selector!r} matches none." if intent.selector else "namespaces is empty."
         warnings.append(f"No namespace was selected: {reason}")
+    if findings:
+        withheld = (step.write or step.withheld for step in found)
+        return Plan((some(findings),), withheld=tuple(write for write in withheld if write is not None))
     return Plan(
         warnings=tuple(warnings),
         writes=tuple(step.write for step in found if step.write is not None),
@@ -176,16 +177,13 @@ def _quota(intent: LimitsIntent, namespace: str, live: JSON | None) -> Step:
         return _being_deleted(namespace, QUOTA, intent.quota_name)
     hard, used = mapping_at(live, "spec", "hard"), mapping_at(live, "status", "used")
     changed = {key: value for key, value in intent.hard.items() if not equal(value, hard.get(key))}
+    if not changed:
+        return Step(namespace, QUOTA, "unchanged")
     low = [
         f"{key} to {value} while {used[key]} are in use"
         for key, value in changed.items()
         if key in used and parse_quantity(value) < parse_quantity(str(used[key]))
     ]
-    if low and not intent.allow_below_usage:
-        text = f"{namespace}: would lower {', '.join(low)} (allow_below_usage: true does it anyway)."
-        return Step(namespace, QUOTA, "unchanged", finding=text)
-    if not changed:
-        return Step(namespace, QUOTA, "unchanged")
     write = Write(
         verb="patch",
         path=_path(QUOTA, namespace, intent.quota_name),
@@ -195,6 +193,9 @@ def _quota(intent: LimitsIntent, namespace: str, live: JSON | None) -> Step:
         before={"spec": {"hard": {key: hard[key] for key in changed if key in hard}}},
         after={"spec": {"hard": changed}},
     )
+    if low and not intent.allow_below_usage:
+        text = f"{namespace}: would lower {', '.join(low)} (allow_below_usage: true does it anyway)."
+        return Step(namespace, QUOTA, "unchanged", finding=text, withheld=write)
     warning = f"{namespace}: lowered {', '.join(low)}." if low else ""
     return Step(namespace, QUOTA, "updated", write, warning=warning)
 

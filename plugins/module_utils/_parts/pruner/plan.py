@@ -41,15 +41,18 @@ def plan(intent: PrunerIntent, seen: Readings) -> Plan[PrunerGoal]:
     spec, platform, pruner = intent.spec, intent.platform, seen["pruner"]
     live = pruner if isinstance(pruner, Mapping) else None
     refusals = (*intent.problems, *_retention_problems(intent, live))
-    if refusals:
+    if intent.problems:
         return Plan(refusals)
     if live is None:
         write, schedule = _creation(intent), spec.get("schedule")
     else:
         write = spec_patch(platform.pruner_path, "ImagePruner", platform.singleton, spec, mapping_at(live, "spec"))
         schedule = None if write is None else write.body["spec"].get("schedule")
+    writes = () if write is None else (write,)
+    if refusals:
+        return Plan(refusals, withheld=writes)
     return Plan(
-        writes=() if write is None else (write,),
+        writes=writes,
         checks=(_schedule_check(platform, schedule),) if schedule else (),
         goal=PrunerGoal(spec, generation(live)),
     )

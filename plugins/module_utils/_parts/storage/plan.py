@@ -101,11 +101,14 @@ def plan(intent: StorageIntent, seen: Readings) -> Plan[StorageGoal]:
         + _check_region(intent, config)
         + _check_switch(intent, spec, left_behind)
     )
-    if findings.refusals:
+    if intent.problems:
         return Plan(findings.refusals, findings.warnings)
+    writes = (*findings.writes, *_config_writes(intent, spec, config, findings.writes))
+    if findings.refusals:
+        return Plan(findings.refusals, findings.warnings, withheld=writes)
     return Plan(
         warnings=findings.warnings,
-        writes=(*findings.writes, *_config_writes(intent, spec, config, findings.writes)),
+        writes=writes,
         goal=_goal(intent, spec, seen, findings.writes),
         values={"left_behind": [left_behind] if left_behind else []},
         verify=spec["managementState"] == "Managed",
@@ -317,4 +320,4 @@ def _nudge(intent: StorageIntent, config: JSON) -> Write:
     """An annotation, which changes no field of the spec and is an event to the operator."""
     version = mapping_at(config, "metadata").get("resourceVersion")
     change = {"metadata": {"annotations": {NUDGE: f"{intent.options['claim']}@{version}"}}}
-    return Write("patch", intent.platform.config_path, change, "Config", intent.platform.singleton, {}, change)
+    return Write("patch", intent.platform.config_path, change, "Config", intent.platform.singleton, {}, change, False)
