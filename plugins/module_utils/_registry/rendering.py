@@ -167,7 +167,7 @@ def _deployment_differences(expected: ExpectedDeployment, deployment: JSON, name
             yield f"environment {variable}"
     if expected.resources is not None and "resources" in registry:
         compute = {key: value for key, value in mapping_at(registry, "resources").items() if key != "claims"}
-        if not same(("resources",), expected.resources, compute):
+        if _meaning_of_resources(expected.resources) != _meaning_of_resources(compute):
             yield "resources"
     if expected.node_selector is not None and "nodeSelector" in template:
         labels = mapping_at(template, "nodeSelector")
@@ -177,6 +177,11 @@ def _deployment_differences(expected: ExpectedDeployment, deployment: JSON, name
         present = mappings_at(template, "tolerations")
         if any(toleration not in present for toleration in expected.tolerations):
             yield "tolerations"
+
+
+def _meaning_of_resources(resources: JSON) -> object:
+    """Resources in a form that can be compared. Neither side is ours: what cannot be read is compared as written."""
+    return canonical(("resources",), resources, strict=False)
 
 
 def _volume_difference(expected: JSON, mounted: JSON) -> Iterator[str]:
@@ -250,7 +255,10 @@ def expected_cronjob(spec: JSON) -> ExpectedCronJob:
 def _kept_age(spec: JSON) -> str:
     duration, nanoseconds = spec.get("keepYoungerThanDuration"), spec.get("keepYoungerThan")
     if duration is not None:
-        return format_duration(parse_duration(duration))
+        try:
+            return format_duration(parse_duration(duration))
+        except ValueError:
+            return str(duration)  # the API takes more than Go does, "1 day" for instance
     return "60m" if nanoseconds is None else format_duration(int(nanoseconds))
 
 
@@ -281,7 +289,11 @@ def cronjob_difference(expected: ExpectedCronJob, cronjob: JSON) -> str:
     if any(toleration not in mappings_at(pod, "tolerations") for toleration in expected.tolerations):
         changed.append("tolerations")
     limited = [entry for entry in containers if "resources" in entry]  # the API server always shows it
-    wanted_resources = {"resources": expected.resources}
-    if expected.resources and limited and all(diff(wanted_resources, entry) for entry in limited):
+    resources = _meaning_of_resources(expected.resources)
+    if (
+        resources
+        and limited
+        and all(_meaning_of_resources(mapping_at(entry, "resources")) != resources for entry in limited)
+    ):
         changed.append("resources")
     return f"other values of {', '.join(changed)}" if changed else ""

@@ -136,6 +136,17 @@ def test_a_reduced_deployment_is_not_held_against_the_operator() -> None:
     assert deployment_difference(expected, shape, "registry") == ""
 
 
+@pytest.mark.parametrize("amount", ["1", "junk", [], None])
+def test_resources_that_cannot_be_read_are_compared_as_written(amount: object) -> None:
+    """They are somebody else's; the judge must not end with a traceback over them."""
+    resources = {"limits": {"cpu": amount}}
+    spec = {"replicas": 1, "resources": resources}
+    expected = expected_deployment(spec, spec, None)
+    assert deployment_difference(expected, deployment({}, resources=resources), "registry") == ""
+    other = deployment({}, resources={"limits": {"cpu": "7"}})
+    assert deployment_difference(expected, other, "registry") == "resources"
+
+
 @pytest.mark.parametrize(
     ("storage", "location"),
     [
@@ -197,10 +208,14 @@ def cronjob(spec: dict[str, Any]) -> dict[str, Any]:
             {"keepYoungerThan": 60_000_000_000},
             ("--keep-tag-revisions=3", "--keep-younger-than=1m0s", "--ignore-invalid-refs=false"),
         ),
+        (
+            {"keepYoungerThanDuration": "1 day"},
+            ("--keep-tag-revisions=3", "--keep-younger-than=1 day", "--ignore-invalid-refs=false"),
+        ),
     ],
 )
 def test_retention_becomes_arguments(spec: dict[str, Any], arguments: tuple[str, ...]) -> None:
-    """A duration is printed as Go prints it."""
+    """A duration is printed as Go prints it; one that Go cannot read is no reason to end with a traceback."""
     assert expected_cronjob(spec).arguments == arguments
 
 

@@ -23,13 +23,13 @@ JSON = Mapping[str, Any]
 
 OWNER_LABEL = "app.kubernetes.io/managed-by"
 OWNER = "alauda.image_registry"
-"""Marks what this collection made: only that is removed by state: absent without a further word."""
+"""Marks what this collection created: without adopt, state: absent removes nothing else."""
 
 RESOURCE = {QUOTA: "resourcequotas", RANGE: "limitranges"}
 FEW = 2
-"""Up to so many namespaces are read one by one, which needs no right to list in the whole cluster."""
+"""Up to this many namespaces are read one by one, which needs no right to list in the whole cluster."""
 NAMED = 10
-"""How many namespaces a message names before it only counts."""
+"""How many namespaces a message names; of the rest it gives the number."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def equal(wanted: str, live: object) -> bool:
 
 @lru_cache(maxsize=4096)
 def amount(text: str) -> Decimal:
-    """parse_quantity, remembered: a thousand namespaces hold the same few texts."""
+    """parse_quantity with a cache: a thousand namespaces hold the same few texts."""
     return parse_quantity(text)
 
 

@@ -105,7 +105,7 @@ def outcome(
     failures: Mapping[str, str],
     observed: tuple[LimitsGoal, LimitsSnapshot] | None,
 ) -> Outcome:
-    """What became of each namespace, and which keys nobody counts."""
+    """What became of each namespace, and which keys no controller counts."""
     goal = plan.goal
     if goal is None:
         return Outcome()
@@ -127,7 +127,7 @@ def outcome(
 
 
 def _by_namespace(goal: LimitsGoal, sent: tuple[Write, ...], failures: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """One entry for each namespace: the strongest of what its objects met."""
+    """One entry for each namespace: the most important of what happened to its objects."""
     order = ("failed", "deleted", "created", "updated", "kept", "absent", "unchanged")
     changed = {write.object_path for write in sent}
     entries: dict[str, dict[str, str]] = {name: {"status": "unchanged"} for name in goal.namespaces}
@@ -137,7 +137,7 @@ def _by_namespace(goal: LimitsGoal, sent: tuple[Write, ...], failures: Mapping[s
         if path in failures:
             action, entry["reason"] = "failed", failures[path]
         elif path and path not in changed:
-            action = "unchanged"  # somebody else had done it before us
+            action = "unchanged"  # somebody else did it before us
         if order.index(action) < order.index(entry["status"]):
             entry["status"] = action
     return entries

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Image limits of namespaces: which ResourceQuota and LimitRange each one needs, and what that takes.
+"""Image limits of namespaces: which ResourceQuota and LimitRange each one needs, and the writes for that.
 
 Pure. Sources: Registry v2 page (Configure Image Limits), operator facts 6.1 to 6.3, newer pages (Image limits).
 """
@@ -105,7 +105,7 @@ def live_objects(intent: LimitsIntent, namespaces: tuple[str, ...], seen: Readin
 
 
 def plan(intent: LimitsIntent, seen: Readings) -> Plan[LimitsGoal]:
-    """Findings of all namespaces at once, and an independent write for each object that differs."""
+    """Refusals for all namespaces at once, and an independent write for each object that differs."""
     if intent.problems:
         return Plan(refusals=intent.problems)
     namespaces, missing = selected(intent, seen)
@@ -259,7 +259,7 @@ def _removal(intent: LimitsIntent, namespace: str, kind: str, name: str, live: J
     if live is None or mapping_at(live, "metadata").get("deletionTimestamp"):
         return Step(namespace, kind, "absent")
     if not removable(intent, live):
-        text = f"{namespace}: {kind} {name} was not made by this collection and stays (adopt: true removes it)."
+        text = f"{namespace}: {kind} {name} was not made by this collection, so it stays (adopt: true removes it)."
         return Step(namespace, kind, "kept", warning=text)
     body = {"resourceVersion": mapping_at(live, "metadata").get("resourceVersion")}
     before = {"spec": mapping_at(live, "spec")}
@@ -268,9 +268,10 @@ def _removal(intent: LimitsIntent, namespace: str, kind: str, name: str, live: J
 
 
 def removable(intent: LimitsIntent, live: JSON) -> bool:
+    """Whether the object is ours to remove."""
     return intent.adopt or mapping_at(live, "metadata", "labels").get(OWNER_LABEL) == OWNER
 
 
 def _being_deleted(namespace: str, kind: str, name: str) -> Step:
-    text = f"{namespace}: {kind} {name} is being deleted; run again when it is gone."
+    text = f"{namespace}: {kind} {name} is being deleted; run the task again when it is gone."
     return Step(namespace, kind, "unchanged", finding=text)

@@ -32,11 +32,16 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.stora
 
 def claim_refs(intent: StorageIntent, seen: Readings) -> list[Ref]:
     """The claim, and the StorageClasses where it is to be created or grown."""
-    if intent.backend != "pvc":
+    if not _uses_claim(intent):
         return []
     path = namespaced(intent.platform.namespace, "persistentvolumeclaims", intent.options["claim"])
     classes = [Ref("classes", "/apis/storage.k8s.io/v1/storageclasses", collection=True)]
     return [Ref("claim", path), *(classes if _needs_classes(intent, seen) else [])]
+
+
+def _uses_claim(intent: StorageIntent) -> bool:
+    """Whether there is a claim to look at: its name may be what is wrong with the parameters."""
+    return intent.backend == "pvc" and is_object_name(intent.options.get("claim") or "")
 
 
 def _needs_classes(intent: StorageIntent, seen: Readings) -> bool:
@@ -51,9 +56,11 @@ def _needs_classes(intent: StorageIntent, seen: Readings) -> bool:
 def access_modes(intent: StorageIntent, seen: Readings) -> tuple[str, ...]:
     """The access modes of the claim that will be used; empty without one, and when they are not known."""
     claim = seen.get("claim")
+    if not _uses_claim(intent):
+        return ()
     if isinstance(claim, Mapping):
         return tuple(mapping_at(claim, "spec").get("accessModes") or ())
-    if intent.backend == "pvc" and claim is None and intent.options.get("create"):
+    if claim is None and intent.options.get("create"):
         return tuple(intent.options.get("access_modes") or ["ReadWriteOnce"])
     return ()
 
@@ -66,7 +73,7 @@ def read_write_once(intent: StorageIntent, seen: Readings) -> bool:
 
 def check_claim(intent: StorageIntent, seen: Readings) -> Findings:
     """Whether the claim can be used, and the write that creates or grows it."""
-    if intent.backend != "pvc" or not is_object_name(intent.options.get("claim") or ""):
+    if not _uses_claim(intent):
         return Findings()
     claim, name = seen.get("claim"), intent.options["claim"]
     if isinstance(claim, Denied):

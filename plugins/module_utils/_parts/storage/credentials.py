@@ -66,11 +66,11 @@ _INI_NAMES = {
 
 def credential_refs(intent: StorageIntent, seen: Readings) -> list[Ref]:
     """The user Secret and, where they matter, the Secret to copy from and the one that the operator made."""
-    if intent.backend not in SECRET_KEYS:
-        return []
     platform, source = intent.platform, _source_name(intent)
+    if intent.backend not in SECRET_KEYS or (source and not is_object_name(source)):
+        return []
     refs = [Ref("secret", namespaced(platform.namespace, "secrets", platform.user_secret))]
-    if source and is_object_name(source):
+    if source:
         refs.append(Ref("source", namespaced(platform.namespace, "secrets", source)))
     if all(ref.label in seen for ref in refs) and (_changed(intent, seen) or _secret_is_newer(intent, seen)):
         refs.append(Ref("generated", namespaced(platform.namespace, "secrets", platform.generated_secret)))
