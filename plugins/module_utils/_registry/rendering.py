@@ -28,7 +28,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     format_duration,
     parse_duration,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._registry.fields import canonical, diff, same
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.fields import canonical, diff
 
 # -- Config becomes a Deployment ---------------------------------------------------------------------------------------
 
