@@ -413,8 +413,26 @@ def test_a_claim_that_never_binds(lab: Lab) -> None:
     result = lab.storage(**task, wait_timeout=2)
     assert result["failed"]
     assert result["verification"]["reason"] == "Timeout"
-    assert f"claim {claim} is Pending" in result["msg"]
+    assert f"claim {claim} is Pending (StorageClass none)" in result["msg"]
     assert "unbound" in result["msg"]
+
+
+def test_a_claim_whose_storage_class_does_not_exist(lab: Lab) -> None:
+    """The most common reason is named, although nothing in the claim itself shows it."""
+    claim = lab.claim("ReadWriteMany", storage_class="misspelt")
+    result = lab.storage(backend="pvc", pvc={"claim": claim}, wait_timeout=3)
+    assert result["failed"]
+    assert f"claim {claim} is Pending (StorageClass misspelt does not exist)" in result["msg"]
+
+
+def test_a_claim_that_waits_for_its_first_pod_says_so(lab: Lab) -> None:
+    """A Pod that cannot be scheduled leaves the claim unbound: the StorageClass explains why that is normal."""
+    claim = lab.claim("ReadWriteMany", storage_class="lab-wffc")
+    task: dict[str, Any] = {"backend": "pvc", "pvc": {"claim": claim}}
+    impossible = {"requests": {"cpu": "9000"}, "limits": {"cpu": "9000"}}
+    result = lab.storage(**task, resources=impossible, wait_timeout=3)
+    assert result["failed"]
+    assert f"claim {claim} is Pending (it is bound when the first Pod that uses it starts)" in result["msg"]
 
 
 def test_pods_that_never_become_ready(lab: Lab) -> None:
