@@ -267,9 +267,10 @@ class Client:
         except ValueError:
             parsed = None
         if not isinstance(parsed, dict):
+            content_type = reply.headers.get("content-type", "no content type")
             raise ClientError(
-                f"{redact(self.host)} answered {verb} {path.split('?', 1)[0]} with something other than a Kubernetes object "
-                f"({reply.headers.get('content-type', 'no content type')}). Check that host is the API server itself."
+                f"{redact(self.host)} answered {verb} {path.split('?', 1)[0]} with something other than a Kubernetes "
+                f"object ({content_type}). Check that host is the API server itself."
             )
         return parsed
 

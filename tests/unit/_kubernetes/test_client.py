@@ -34,7 +34,7 @@ def _client(host: str, pool: Any = None) -> Client:
     def pause(seconds: float) -> None:
         raise Impatient(seconds)
 
-    return Client(Connection(host, pool or urllib3.PoolManager(), lambda: []), sleep=pause)
+    return Client(Connection(host, pool or urllib3.PoolManager(), list), sleep=pause)
 
 
 @contextlib.contextmanager

@@ -11,14 +11,13 @@ from typing import Any
 
 import certifi
 import pytest
-from kubernetes.config import kube_config
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
     Client,
     ClientError,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.connection import (
-    configuration,
+    access,
     connect,
     kubeconfig_secrets,
 )
@@ -29,8 +28,7 @@ HOST = {"host": "http://127.0.0.1:1"}
 @pytest.mark.parametrize("break_", ["\n", "\r\n", " \n"])
 def test_a_token_read_with_its_line_break_is_a_token(break_: str) -> None:
     """A token from `cat` or a slurped file ends with a line break, which no header may hold."""
-    settings, _headers = configuration({**HOST, "api_key": f"a-token{break_}"}, {})
-    assert settings.api_key == {"authorization": "Bearer a-token"}
+    assert access({**HOST, "api_key": f"a-token{break_}"}, {}).authorization() == "Bearer a-token"
 
 
 @pytest.mark.parametrize(
@@ -54,7 +52,7 @@ def test_a_value_no_header_can_hold_is_named_and_not_shown(given: dict[str, Any]
 def test_a_host_without_scheme_is_refused_at_once(host: str) -> None:
     """It would be asked in plain HTTP, token included, again and again."""
     with pytest.raises(ClientError, match="host"):
-        configuration({"host": host, "api_key": "x"}, {})
+        access({"host": host, "api_key": "x"}, {})
 
 
 @pytest.mark.parametrize("users", [5, "text", [5], [{"user": 5}], {"user": {}}, None])
@@ -158,24 +156,23 @@ def test_a_host_with_credentials_is_asked_as_nobody_else(tmp_path: Path) -> None
         "clusters": [{"name": "c", "cluster": {"server": "https://elsewhere.example.com"}}],
         "users": [{"name": "u", "user": {"client-certificate": str(certificate), "client-key": str(certificate)}}],
     }
-    settings, _headers = configuration({**HOST, "api_key": "mine", "kubeconfig": other}, {})
-    assert (settings.host, settings.cert_file) == (HOST["host"], None)
-    assert settings.api_key == {"authorization": "Bearer mine"}
-    settings, _headers = configuration({**HOST, "kubeconfig": other}, {})
-    assert (settings.host, settings.cert_file) == (HOST["host"], str(certificate))
+    found = access({**HOST, "api_key": "mine", "kubeconfig": other}, {})
+    assert (found.settings.server, found.settings.certificate) == (HOST["host"], None)
+    assert found.authorization() == "Bearer mine"
+    settings = access({**HOST, "kubeconfig": other}, {}).settings
+    assert (settings.server, settings.certificate) == (HOST["host"], b"of somebody else")
 
 
-def test_a_kubeconfig_that_is_missing_and_one_that_is_wrong_are_told_apart(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The library reads the variable KUBECONFIG when it is imported."""
+def test_a_kubeconfig_that_is_missing_and_one_that_is_wrong_are_told_apart(tmp_path: Path) -> None:
+    """The variable KUBECONFIG counts for each task; the library would read it once, when it is imported."""
     default = tmp_path / "config"
-    monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(default))
+    variables = {"KUBECONFIG": str(default)}
     with pytest.raises(ClientError, match="No cluster is configured"):
-        configuration({}, {})
+        access({}, variables)
     default.write_text(json.dumps(kubeconfig_for("http://127.0.0.1:1", {})))
     with pytest.raises(ClientError, match=r"Cannot read .* from the default kubeconfig: .*nowhere"):
-        configuration({"context": "nowhere"}, {})
+        access({"context": "nowhere"}, variables)
+    assert access({}, variables).settings.server == "http://127.0.0.1:1"
 
 
 def test_every_impersonated_group_has_a_header_of_its_own() -> None:
