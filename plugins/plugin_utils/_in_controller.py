@@ -168,8 +168,10 @@ _needed = mmap.mmap(-1, 1)
 def _import_library() -> None:
     """Import the library before a worker is forked when another one needed it, so that not every task pays for it."""
     if _needed[0] and not _library.loaded():
-        with contextlib.suppress(ImportError):
+        try:
             _library.load()
+        except ImportError:  # the task that needs it says so
+            _needed[0] = 0
 
 
 _needed[0] = _connection.needs_library(os.environ)

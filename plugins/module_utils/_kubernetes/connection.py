@@ -164,6 +164,8 @@ def access(params: JSON, environ: Mapping[str, str] | None = None) -> Access:
                 secrets.update(_kubeconfig.secrets(document.content))
             settings, authorization = _from_kubeconfig(source, bool(value["persist_config"]))
     settings = _overridden(settings, value)
+    if not settings.server:
+        raise ClientError("The kubeconfig's cluster has no server; set it there, or set the option host.")
     if value["username"] and value["password"]:
         authorization = _authorization(Settings(username=str(value["username"]), password=str(value["password"])))
     elif value["api_key"]:

@@ -55,11 +55,11 @@ Content = Optional[Union[bytes, File]]
 class Settings:
     """How to reach an API server and who to be there.
 
-    token, password: static credentials, of which the token comes first. proxy: None leaves it to the environment, ""
-    means none.
+    server: empty when the kubeconfig leaves it to the option host. token, password: static credentials, of which the
+    token comes first. proxy: None leaves it to the environment, "" means none.
     """
 
-    server: str = "http://localhost"
+    server: str = ""
     verify: bool = True
     authorities: Content = None
     certificate: Content = None
@@ -115,6 +115,8 @@ class _Item:
     def text(self, key: str) -> str:
         """A value that has to be text; a number or a truth value is not."""
         value = self.value[key]
+        if isinstance(value, (dict, list)):
+            raise Refused(f"{key} of {self.kind} {self.name!r} is not text")
         if not isinstance(value, str):
             raise NeedsLibrary(f"{key} of {self.kind} {self.name!r} is not text")
         return value
@@ -191,12 +193,9 @@ def _instead(kind: str, known: Sequence[str]) -> str:
 
 def _settings(cluster: _Item, user: _Item | None) -> Settings:
     login = _login(user) if user is not None else {}
-    if "server" in cluster:
-        server = cluster.text("server").rstrip("/")
-        if not re.fullmatch(r"https?://\S+", server):
-            raise NeedsLibrary(f"server of cluster {cluster.name!r} is not a URL of the form https://HOST[:PORT]")
-    else:
-        server = Settings.server
+    server = cluster.text("server").rstrip("/") if "server" in cluster else ""
+    if server and not re.fullmatch(r"https?://\S+", server):
+        raise NeedsLibrary(f"server of cluster {cluster.name!r} is not a URL of the form https://HOST[:PORT]")
     authorities = certificate = key = None
     if server.startswith("https"):
         authorities = _content(cluster, "certificate-authority")
