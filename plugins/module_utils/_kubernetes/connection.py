@@ -508,7 +508,9 @@ def _as_file(content: bytes) -> Iterator[str]:
         finally:
             os.close(descriptor)
         return
-    with tempfile.TemporaryDirectory(prefix="alauda-image-registry-") as folder:  # for this account alone
+    with library.tempdir:
+        private = tempfile.TemporaryDirectory(prefix="alauda-image-registry-")  # for this account alone
+    with private as folder:
         path = Path(folder, "pem")
         path.write_bytes(content)
         yield str(path)

@@ -92,7 +92,8 @@ def _authorization(module: Any, settings: Any) -> str | None:
     return next((str(item["value"]) for item in found if item["in"] == "header" and item["value"]), None)
 
 
-_tempdir = threading.RLock()  # tempfile.tempdir is the same for all threads of a process
+tempdir = threading.RLock()
+"""Held while tempfile.tempdir, which is the same for all threads of a process, leads to a folder that is removed."""
 
 
 @contextlib.contextmanager
@@ -101,7 +102,7 @@ def _private_tempdir(module: Any) -> Iterator[None]:
 
     The library itself removes them when the interpreter exits, but a worker of ansible-playbook ends without that.
     """
-    with _tempdir, tempfile.TemporaryDirectory(prefix="alauda-image-registry-") as folder:
+    with tempdir, tempfile.TemporaryDirectory(prefix="alauda-image-registry-") as folder:
         before = tempfile.tempdir
         tempfile.tempdir = folder  # kubernetes 24 has no option for it
         try:

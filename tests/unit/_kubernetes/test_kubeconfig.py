@@ -6,8 +6,6 @@ Both give the same connection or the same kind of refusal; where that is not so,
 
 from __future__ import annotations
 
-import base64
-import datetime
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -17,9 +15,6 @@ from typing import Any
 
 import pytest
 import yaml
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kubernetes import client as kubernetes_client
@@ -32,39 +27,15 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes 
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import ClientError
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.kubeconfig import NeedsLibrary, Refused
+from tests.certificates import b64, pair
 
 API = "https://api.example.com:6443"
 PLAIN = "http://127.0.0.1:8080"
 
 
-def _pair(name: str) -> tuple[bytes, bytes]:
-    """A self-signed certificate and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    start = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(start)
-        .not_valid_after(start + datetime.timedelta(days=36500))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    form = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    pem = serialization.Encoding.PEM
-    return certificate.public_bytes(pem), key.private_bytes(pem, *form)
-
-
-CERTIFICATE, KEY = _pair("me")
-AUTHORITY, _ = _pair("authority")
+CERTIFICATE, KEY = pair("me")
+AUTHORITY, _ = pair("authority")
 FILES = {"pki/ca.pem": AUTHORITY, "pki/me.pem": CERTIFICATE, "pki/me.key": KEY, "pki/both.pem": CERTIFICATE + KEY}
-
-
-def b64(content: bytes) -> str:
-    return base64.b64encode(content).decode()
 
 
 INLINE_CA = {"certificate-authority-data": b64(AUTHORITY)}
