@@ -13,6 +13,8 @@ options:
   kubeconfig:
     description:
       - Path of a kubeconfig on the host that runs the task, or its content as a dictionary.
+      - A kubeconfig that uses a login plugin (C(exec), C(auth-provider)) is read with the Python library C(kubernetes);
+        static credentials do not need it.
       - Also E(K8S_AUTH_KUBECONFIG). Without it, and without O(host) with credentials, the service account of the Pod
         the task runs in
         is used, else the default kubeconfig.
@@ -81,6 +83,7 @@ options:
     elements: str
 requirements:
   - python >= 3.9
-  - kubernetes >= 24.2.0
+  - kubernetes >= 24.2.0 (only for a kubeconfig that uses a login plugin)
   - PyYAML >= 5.1
+  - urllib3 >= 1.26
 """
