@@ -13,8 +13,6 @@ options:
   kubeconfig:
     description:
       - Path of a kubeconfig on the host that runs the task, or its content as a dictionary.
-      - A kubeconfig that uses a login plugin (C(exec), C(auth-provider)) is read with the Python library C(kubernetes);
-        static credentials do not need it.
       - Also E(K8S_AUTH_KUBECONFIG). Without it, and without O(host) with credentials, the service account of the Pod
         the task runs in
         is used, else the default kubeconfig.
