@@ -79,6 +79,7 @@ options:
     elements: str
 requirements:
   - python >= 3.9
-  - kubernetes >= 24.2.0
+  - kubernetes >= 24.2.0 (only for a kubeconfig that uses a login plugin)
   - PyYAML >= 5.1
+  - urllib3 >= 1.26
 """

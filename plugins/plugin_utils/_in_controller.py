@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import mmap
 import os
 import sys
 import traceback
@@ -27,6 +28,7 @@ from ansible.utils.display import Display
 
 from ansible_collections.alauda.image_registry.plugins.module_utils import _run
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes import connection as _connection
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes import library as _library
 
 try:
     # Its fields grow with ansible-core, each with a default that means "an ordinary module".
@@ -97,7 +99,7 @@ class ModuleAction(ActionBase):  # type: ignore[misc]
         if interpreter != sys.executable and sys.prefix != sys.base_prefix:
             return f"ansible_python_interpreter is {interpreter}, the controller runs in the environment {sys.prefix}"
         if _connection.IMPORT_ERROR is not None:
-            return "the controller's Python cannot import kubernetes"
+            return "the controller's Python cannot import urllib3"
         return ""
 
     def _flag(self, variables: Mapping[str, Any], name: str, default: bool) -> bool:
@@ -143,6 +145,8 @@ class ModuleAction(ActionBase):  # type: ignore[misc]
                 code = int(end.code or 0)
             except Exception:
                 code, trouble = 1, traceback.format_exc()
+        if _library.loaded():
+            _needed[0] = 1
         return {"rc": code, "stdout": output.getvalue(), "stderr": trouble, "stdout_lines": [], "stderr_lines": []}
 
     def _progress(self, seconds: float, text: str) -> None:
@@ -153,6 +157,25 @@ class ModuleAction(ActionBase):  # type: ignore[misc]
     def _task_host(self) -> str:
         address = getattr(self._play_context, "remote_addr", "") or ""
         return "" if address in ("localhost", "127.0.0.1") else str(address)
+
+
+# -- the library kubernetes, once for all workers ----------------------------------------------------------------------
+
+_needed = mmap.mmap(-1, 1)
+"""Memory shared with the workers: whether one of them needed the library kubernetes."""
+
+
+def _import_library() -> None:
+    """Import the library before a worker is forked when another one needed it, so that not every task pays for it."""
+    if _needed[0] and not _library.loaded():
+        try:
+            _library.load()
+        except ImportError:  # the task that needs it says so
+            _needed[0] = 0
+
+
+_needed[0] = _connection.needs_library(os.environ)
+os.register_at_fork(before=_import_library)
 
 
 @contextlib.contextmanager

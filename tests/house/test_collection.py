@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import os
 import re
@@ -65,6 +66,16 @@ def test_the_collection_carries_what_users_need_and_nothing_else(tarball: Path) 
     assert top <= {*SHIPPED, "MANIFEST.json", "FILES.json", "README.md", "COPYING", "CHANGELOG.md", "changelogs"}
     assert not [name for name in carried if "__pycache__" in name or name.endswith((".pyc", ".gz"))]
     assert tarball.stat().st_size < 2 * 1024 * 1024
+
+
+def test_no_kubeconfig_that_lies_around_is_carried() -> None:
+    """The one file with that word in its name belongs to the collection."""
+    ignored = yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))["build_ignore"]
+    names = "kubeconfig kubeconfig.yml dev.kubeconfig a/kubeconfig-dev kubeconfig.json kubeconfig-my .kubeconfig.bak"
+    for name in names.split():
+        assert any(fnmatch.fnmatch(name, pattern) for pattern in ignored), name
+    ours = "plugins/module_utils/_kubernetes/kubeconfig.py"
+    assert not any(fnmatch.fnmatch(ours, pattern) for pattern in ignored)
 
 
 @pytest.mark.parametrize("module", MODULES)

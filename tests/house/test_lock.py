@@ -74,5 +74,5 @@ def test_modules_documentation_and_execution_environments_ask_for_the_same() -> 
         if line and not line.startswith(("#", "ansible-core"))
     ]
     assert environment == runtime
-    documented = re.findall(r"^  - ((?:kubernetes|PyYAML) >= .*)$", fragment, re.MULTILINE)
+    documented = re.findall(r"^  - ((?:kubernetes|PyYAML) >= [\d.]+)(?: \(.*\))?$", fragment, re.MULTILINE)
     assert [line.replace(" ", "").lower() for line in documented] == runtime

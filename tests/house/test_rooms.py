@@ -21,7 +21,7 @@ PARTS = sorted(path.name for path in (UTILS / "_parts").iterdir() if (path / "pa
 
 DOES_IO = frozenset(
     {
-        *("_kubernetes.client", "_kubernetes.connection"),
+        *("_kubernetes.client", "_kubernetes.connection", "_kubernetes.library"),
         *("_flow.observe", "_flow.part", "_flow.reconcile"),
         *(f"_parts.{name}.part" for name in PARTS),
         "_parts.storage.evidence",
@@ -109,14 +109,16 @@ def test_the_list_of_files_with_io_is_true() -> None:
     assert {_dotted(path) for path in _files()} >= DOES_IO
 
 
-def test_only_the_connection_imports_the_library_kubernetes() -> None:
+def test_only_one_file_imports_the_library_kubernetes_and_only_when_it_is_needed() -> None:
     plugins = [path for path in (ROOT / "plugins").rglob("*.py") if "kubernetes" in path.read_text(encoding="utf-8")]
     users = [
         path.relative_to(UTILS).as_posix()
         for path in plugins
         if any(name == "kubernetes" or name.startswith("kubernetes.") for name in _imports(path))
     ]
-    assert users == ["_kubernetes/connection.py"]
+    assert users == ["_kubernetes/library.py"]
+    loaded = ast.parse((UTILS / users[0]).read_text(encoding="utf-8")).body
+    assert not [node for node in loaded if isinstance(node, ast.ImportFrom) and node.module == "kubernetes"]
 
 
 def test_each_module_imports_its_own_part_alone() -> None:

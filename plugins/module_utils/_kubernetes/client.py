@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import JSON
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import redact
 
 try:
     import urllib3
@@ -64,10 +65,13 @@ class ApiError(Exception):
             self.is_status = True
             self.reason = str(parsed.get("reason") or "")
             self.message = str(parsed.get("message") or self.message)
-            self.details = parsed.get("details") or {}
+            details = parsed.get("details")
+            self.details = details if isinstance(details, dict) else {}
+            causes = self.details.get("causes")
             self.causes = [
                 f"{cause.get('field') or 'request'}: {cause.get('message')}"
-                for cause in self.details.get("causes") or []
+                for cause in (causes if isinstance(causes, list) else [])
+                if isinstance(cause, dict)
             ]
         super().__init__(self.explain())
 
@@ -146,6 +150,7 @@ class Client:
         self._connection = connection
         self._read_only = read_only
         self._sleep = sleep
+        self._answered = False
 
     @property
     def host(self) -> str:
@@ -204,8 +209,8 @@ class Client:
     ) -> Reply:
         """One answer, whatever its status. Raises ClientError when there is none.
 
-        retry: whether to repeat after 429, 5xx and broken connections. By default, everything but POST is repeated; a
-            POST only after 429 or when there was no connection.
+        retry: whether to repeat after 429, 5xx and when there was no connection or it broke. By default, everything
+            but POST is repeated; a POST only after 429 or when there was no connection.
         """
         data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
         if data is not None and content_type is None:
@@ -220,12 +225,12 @@ class Client:
             try:
                 answer = self._send(verb, path, data, extra, False, read_timeout)
             except (urllib3.exceptions.HTTPError, OSError) as error:
-                refused = isinstance(error, urllib3.exceptions.NewConnectionError)
-                certificate = "CERTIFICATE_VERIFY_FAILED" in str(error) or "certificate" in str(error).lower()
-                if certificate or not (idempotent or refused) or time.monotonic() + pause > deadline:
+                refused = retry is None and isinstance(error, urllib3.exceptions.NewConnectionError)
+                if self._is_final(error) or not (idempotent or refused) or time.monotonic() + pause > deadline:
                     raise ClientError(self._unreachable(error)) from None
                 wait = pause
             else:
+                self._answered = True
                 again = answer.status == 429 or (idempotent and answer.status in (500, 502, 503, 504))
                 if retry is False or not again or time.monotonic() + pause > deadline:
                     headers = {name.lower(): text for name, text in answer.headers.items()}
@@ -235,18 +240,29 @@ class Client:
             self._sleep(max(0.0, wait) * random.uniform(0.8, 1.2))
             pause = min(pause * 2, 3.0)
 
+    def _is_final(self, error: BaseException) -> bool:
+        """Whether repeating the request cannot help: a wrong URL, an unknown name, an untrusted certificate.
+
+        A name that has resolved before is not wrong; then it is the resolver that has a moment of trouble.
+        """
+        if isinstance(error, urllib3.exceptions.LocationValueError) or "certificate" in str(error).lower():
+            return True
+        return _is_unresolved(error) and not self._answered
+
     def _unreachable(self, error: BaseException) -> str:
-        text = str(error)
+        text = redact(str(error))
         if "CERTIFICATE_VERIFY_FAILED" in text:
             hint = "its certificate is not trusted; set ca_cert (or certificate-authority in the kubeconfig)"
         elif isinstance(error, urllib3.exceptions.ReadTimeoutError):
             hint = "it accepted the connection but did not answer in time"
-        elif isinstance(error, urllib3.exceptions.LocationParseError):
+        elif _is_unresolved(error):
+            hint = "its host name, or the proxy's, does not resolve; check host, proxy and the name server"
+        elif isinstance(error, urllib3.exceptions.LocationValueError):
             hint = "host is not a URL such as https://api.example.com:6443"
         else:
             hint = "check host, port, proxy and firewall"
         cause = text.split(": ", 1)[-1] if ": " in text else text
-        return f"No answer from the API server {self.host}: {hint} ({cause[:300]})."
+        return f"No answer from the API server {redact(self.host)}: {hint} ({cause[:300]})."
 
     def _json(
         self, verb: str, path: str, body: JSON | None = None, content_type: str | None = None, accept: str = ""
@@ -259,9 +275,10 @@ class Client:
         except ValueError:
             parsed = None
         if not isinstance(parsed, dict):
+            content_type = reply.headers.get("content-type", "no content type")
             raise ClientError(
-                f"{self.host} answered {verb} {path.split('?', 1)[0]} with something other than a Kubernetes object "
-                f"({reply.headers.get('content-type', 'no content type')}). Check that host is the API server itself."
+                f"{redact(self.host)} answered {verb} {path.split('?', 1)[0]} with something other than a Kubernetes "
+                f"object ({content_type}). Check that host is the API server itself."
             )
         return parsed
 
@@ -409,6 +426,14 @@ class Watch:
             self._answer.close()
         except (OSError, RuntimeError, ValueError, AttributeError):
             pass
+
+
+def _is_unresolved(error: BaseException) -> bool:
+    """Whether a name could not be resolved; urllib3 1 has no exception of its own for it."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, socket.gaierror):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None
 
 
 def _write_query(dry_run: bool) -> str:

@@ -1,33 +1,57 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Finds the API server and the credentials for it. The only file that imports ``kubernetes``.
+"""Finds the API server and the credentials for it, and sets up TLS and the connection pool.
 
-The library provides configuration, authentication and the TLS connection pool.
+Static credentials need urllib3 and PyYAML only; ``library`` does the rest.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import os
 import ssl
 import sys
 import tempfile
-import threading
+import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Optional
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes import kubeconfig as _kubeconfig
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes import library
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import ClientError, Connection
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.kubeconfig import (
+    Content,
+    Document,
+    File,
+    NeedsLibrary,
+    Refused,
+    Settings,
+    url_secrets,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import JSON
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import error_text
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import error_text, redact
 
 try:
     import urllib3
-    from kubernetes import client as kubernetes_client
-    from kubernetes import config as kubernetes_config
+    import yaml as _yaml  # noqa: F401
 
     IMPORT_ERROR: str | None = None
 except ImportError:  # pragma: no cover - depends on the interpreter Ansible chose
     IMPORT_ERROR = traceback.format_exc()
+
+DEFAULT = "~/.kube/config"
+"""Where the kubeconfig is when nothing says so."""
+SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+"""Folder in which a Pod finds its token and the cluster's CA certificates."""
+TOKEN_AGE = 60.0
+"""Seconds after which a token file is read again; the tokens of service accounts expire."""
+POOL_SIZE = 16
+"""Connections kept open for reuse."""
 
 ENVIRONMENT = {
     "kubeconfig": "K8S_AUTH_KUBECONFIG",
@@ -49,15 +73,15 @@ ENVIRONMENT = {
 """Environment variable of each option, as in kubernetes.core."""
 
 
-def missing_library() -> str | None:
-    """What to do when the library kubernetes cannot be imported; None when it can."""
+def missing_packages() -> str | None:
+    """What to do when the packages that every connection needs cannot be imported; None when they can."""
     if IMPORT_ERROR is None:
         return None
     return (
-        f"{sys.executable} cannot import the Python library 'kubernetes' "
+        f"{sys.executable} cannot import the Python packages 'urllib3' and 'yaml' "
         f"({IMPORT_ERROR.strip().splitlines()[-1]}). "
-        f"Install it there ({sys.executable} -m pip install kubernetes), or set ansible_python_interpreter to a "
-        "Python that has it."
+        f"Install them there ({sys.executable} -m pip install urllib3 pyyaml), or set ansible_python_interpreter to a "
+        "Python that has them."
     )
 
 
@@ -77,160 +101,396 @@ def auth_value(params: JSON, option: str, environ: Mapping[str, str]) -> Any:
     return text
 
 
-def _proxy_headers(params: JSON, environ: Mapping[str, str]) -> dict[str, str]:
-    """The option proxy_headers as urllib3 expects it."""
+def _options(params: JSON, environ: Mapping[str, str]) -> dict[str, Any]:
+    return {option: auth_value(params, option, environ) for option in ENVIRONMENT}
+
+
+def _proxy_header_options(params: JSON, environ: Mapping[str, str]) -> dict[str, Any]:
+    """The option proxy_headers, in the words of urllib3.util.make_headers()."""
     given = params.get("proxy_headers") or {}
-    wanted: dict[str, Any] = {}
-    for key in ("proxy_basic_auth", "basic_auth", "user_agent"):
-        value = given.get(key) or environ.get(f"K8S_AUTH_PROXY_HEADERS_{key.upper()}")
-        if value:
-            wanted[key] = value
-    return dict(urllib3.util.make_headers(**wanted)) if wanted else {}
+    names = ("proxy_basic_auth", "basic_auth", "user_agent")
+    found = {name: given.get(name) or environ.get(f"K8S_AUTH_PROXY_HEADERS_{name.upper()}") for name in names}
+    return {name: value for name, value in found.items() if value}
 
 
-def configuration(params: JSON, environ: Mapping[str, str] | None = None) -> tuple[Any, list[tuple[str, str]]]:
-    """The connection settings, found as kubernetes.core finds them, and further headers for every request.
+# -- from the options to settings --------------------------------------------------------------------------------------
+
+Authorization = Callable[[], Optional[str]]
+"""Gives the current Authorization header, None where there is none."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """All that a connection is made of; the settings' files are read. headers: further ones of every request."""
+
+    settings: Settings
+    authorization: Authorization = field(repr=False)
+    headers: Sequence[tuple[str, str]] = ()
+    no_proxy: str = ""
+    proxy_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A kubeconfig that was chosen. given: it, as the library takes it. name: it, in a message."""
+
+    documents: Sequence[Document]
+    context: str | None
+    given: str | JSON = field(repr=False)
+    name: str
+
+    def refused(self, why: str) -> ClientError:
+        return ClientError(f"Cannot read the Kubernetes configuration from {self.name}: {why}")
+
+
+def access(params: JSON, environ: Mapping[str, str] | None = None) -> Access:
+    """The connection settings, found as kubernetes.core finds them. Raises ClientError or Refused when none are usable.
 
     In this order: host together with credentials; kubeconfig or context; the Pod's service account; the default
-    kubeconfig. Single options then override what was found. Raises ClientError when nothing usable is found.
+    kubeconfig. Single options then override what was found.
     """
     environ = os.environ if environ is None else environ
-    value = {option: auth_value(params, option, environ) for option in ENVIRONMENT}
-    settings = kubernetes_client.Configuration()
-    kubeconfig, context = value["kubeconfig"], value["context"]
-    persist = bool(value["persist_config"]) if value["persist_config"] is not None else False
-    explicit = value["host"] and (
-        value["api_key"] or (value["username"] and value["password"]) or (value["client_cert"] and value["client_key"])
-    )
-    try:
-        if explicit:
-            pass  # a kubeconfig given as well, for example by the environment, must not add its credentials
-        elif isinstance(kubeconfig, Mapping):
-            kubernetes_config.load_kube_config_from_dict(
-                dict(kubeconfig), context=context, client_configuration=settings, persist_config=persist
-            )
-        elif kubeconfig:
-            path = os.path.expanduser(str(kubeconfig))
-            if not any(os.path.exists(part) for part in path.split(os.pathsep)):
-                raise ClientError(f"kubeconfig: {path} does not exist on the host that runs the task.")
-            kubernetes_config.load_kube_config(
-                path, context=context, client_configuration=settings, persist_config=persist
-            )
+    value = _options(params, environ)
+    secrets = {*kubeconfig_secrets(params), *_environment_secrets(environ)}
+    settings = Settings()
+    authorization: Authorization | None = None
+    if not _is_explicit(value):
+        source = _source(value, environ)
+        if isinstance(source, Settings):
+            settings, authorization = source, _authorization(source)
         else:
-            _load_default(settings, context, persist)
-    except ClientError:
-        raise
-    except Exception as error:  # for a bad file, the library raises many types, AttributeError and TypeError included
-        source = "the given dictionary" if isinstance(kubeconfig, Mapping) else kubeconfig or "the default kubeconfig"
-        raise ClientError(f"Cannot read the Kubernetes configuration from {source}: {error_text(error)}") from None
-    _override(settings, value, params, environ)
-    headers: list[tuple[str, str]] = []
-    if value["impersonate_user"]:
-        headers.append(("Impersonate-User", str(value["impersonate_user"])))
-    if value["impersonate_groups"]:
-        if not value["impersonate_user"]:
-            raise ClientError(
-                "impersonate_groups requires impersonate_user: the API server rejects groups without a user."
-            )
-        headers += [("Impersonate-Group", str(group)) for group in value["impersonate_groups"]]
+            for document in source.documents:
+                secrets.update(_kubeconfig.secrets(document.content))
+            settings, authorization = _from_kubeconfig(source, bool(value["persist_config"]))
+    settings = _overridden(settings, value)
+    if not settings.server:
+        raise ClientError("The kubeconfig's cluster has no server; set it there, or set the option host.")
     if value["username"] and value["password"]:
-        headers.append(("Authorization", str(settings.get_basic_auth_token())))
-    return settings, headers
+        authorization = _authorization(Settings(username=str(value["username"]), password=str(value["password"])))
+    elif value["api_key"]:
+        # A token read from a file often ends with that file's line break.
+        authorization = _authorization(Settings(token=str(value["api_key"]).strip()))
+    elif authorization is None:
+        authorization = _authorization(settings)
+    proxies = getproxies()  # urllib3 leaves that to its user
+    if settings.proxy is None:
+        scheme = settings.server.partition(":")[0].lower()
+        settings = replace(settings, proxy=proxies.get(scheme) or proxies.get("all") or "")
+    scheme, _, credentials = (authorization() or "").partition(" ")
+    if scheme.lower() == "bearer":
+        secrets.add(credentials)
+    return Access(
+        settings=settings,
+        authorization=authorization,
+        headers=_impersonation(value),
+        no_proxy=str(proxies.get("no") or "" if value["no_proxy"] is None else value["no_proxy"]),
+        proxy_headers=dict(urllib3.util.make_headers(**_proxy_header_options(params, environ))),
+        secrets=frozenset({*secrets, *url_secrets(settings.server), *url_secrets(settings.proxy)} - {""}),
+    )
 
 
-def _load_default(settings: Any, context: str | None, persist: bool) -> None:
-    """Load the service account of the Pod this runs in, else the default kubeconfig."""
-    if context is None:
-        try:
-            kubernetes_config.load_incluster_config(client_configuration=settings)
-            return
-        except kubernetes_config.ConfigException:
-            pass
+def needs_library(environ: Mapping[str, str]) -> bool:
+    """Whether a task that sets no option of its own would have its kubeconfig read by the library."""
     try:
-        kubernetes_config.load_kube_config(context=context, client_configuration=settings, persist_config=persist)
-    except kubernetes_config.ConfigException as error:
-        if "No configuration found" not in str(error):
-            raise  # there is a kubeconfig, but not a usable one
+        value = _options({}, environ)
+        source = None if _is_explicit(value) else _source(value, environ)
+        if isinstance(source, _Source):
+            _kubeconfig.select(source.documents, source.context)
+    except NeedsLibrary:
+        return True
+    except (ClientError, Refused):
+        pass  # for the task to report, if it gets there
+    return False
+
+
+def _is_explicit(value: Mapping[str, Any]) -> bool:
+    """Whether there is a host with credentials. A kubeconfig given as well, perhaps by the environment, adds none."""
+    return bool(
+        value["host"]
+        and (
+            value["api_key"]
+            or (value["username"] and value["password"])
+            or (value["client_cert"] and value["client_key"])
+        )
+    )
+
+
+def _source(value: Mapping[str, Any], environ: Mapping[str, str]) -> _Source | Settings:
+    """The kubeconfig to read, or what the Pod's service account is."""
+    kubeconfig, context = value["kubeconfig"], value["context"]
+    if isinstance(kubeconfig, Mapping):
+        return _Source([Document("", dict(kubeconfig))], context, kubeconfig, "the given dictionary")
+    if kubeconfig:
+        paths = os.path.expanduser(str(kubeconfig))
+        if not any(os.path.exists(path) for path in paths.split(os.pathsep)):
+            raise ClientError(f"kubeconfig: {paths} does not exist on the host that runs the task.")
+        return _files(paths, context, paths)
+    service_account = _service_account(environ) if context is None else None
+    if service_account is not None:
+        return service_account
+    source = _files(environ.get("KUBECONFIG", DEFAULT), context, "the default kubeconfig")
+    if not source.documents:
         raise ClientError(
             "No cluster is configured: there is no kubeconfig, no host with api_key, no K8S_AUTH_* variable, and the "
             "task does not run in a Pod."
-        ) from None
+        )
+    return source
 
 
-def _override(settings: Any, value: Mapping[str, Any], params: JSON, environ: Mapping[str, str]) -> None:
-    """Let single options override the kubeconfig."""
-    if value["host"]:
-        settings.host = str(value["host"]).strip().rstrip("/")
-        if not settings.host.lower().startswith(("https://", "http://")):
-            raise ClientError(f"host: {settings.host!r} is not a URL of the form https://HOST[:PORT].")
-    if value["api_key"]:
-        # A token read from a file often ends with that file's line break.
-        settings.api_key = {"authorization": f"Bearer {str(value['api_key']).strip()}"}
-        settings.refresh_api_key_hook = None
-    for option, attribute in (
-        ("username", "username"),
-        ("password", "password"),
-        ("validate_certs", "verify_ssl"),
-        ("ca_cert", "ssl_ca_cert"),
-        ("client_cert", "cert_file"),
-        ("client_key", "key_file"),
-        ("proxy", "proxy"),
-        ("no_proxy", "no_proxy"),
-    ):
-        if value[option] is not None:
-            given = value[option]
-            if attribute in ("ssl_ca_cert", "cert_file", "key_file"):
-                given = os.path.expanduser(str(given))
-                if not os.path.exists(given):
-                    raise ClientError(f"{option}: {given} does not exist on the host that runs the task.")
-            setattr(settings, attribute, given)
-    headers = _proxy_headers(params, environ)
-    if headers:
-        settings.proxy_headers = headers
-
-
-_tempdir = threading.Lock()  # tempfile.tempdir is the same for all threads of a process
-
-
-@contextlib.contextmanager
-def _private_tempdir() -> Iterator[None]:
-    """Remove what the library writes meanwhile: the certificates and keys that a kubeconfig contains.
-
-    The library itself removes them when the interpreter exits, but a worker of ansible-playbook ends without that.
-    """
-    with _tempdir, tempfile.TemporaryDirectory(prefix="alauda-image-registry-") as folder:
-        before = tempfile.tempdir
-        tempfile.tempdir = folder  # kubernetes 24 has no option for it
+def _files(paths: str, context: str | None, name: str) -> _Source:
+    """Those files of a list like KUBECONFIG that exist, parsed."""
+    existing = [path for path in map(os.path.expanduser, filter(None, paths.split(os.pathsep))) if os.path.exists(path)]
+    source = _Source([], context, paths, name)
+    documents = []
+    for path in existing:
         try:
-            yield
-        finally:
-            tempfile.tempdir = before
-            # The library would hand out files that no longer exist.
-            known = getattr(kubernetes_config.kube_config, "_temp_files", {})
-            for content in [content for content, path in known.items() if path.startswith(folder)]:
-                del known[content]
+            # Not bytes: the encoding is the locale's, as for the library.
+            documents.append(Document(path, _kubeconfig.parse(Path(path).read_text())))
+        except OSError as error:
+            raise source.refused(f"{path}: {error.strerror}") from None
+        except UnicodeDecodeError as error:
+            raise source.refused(f"{path} is not {error.encoding} text") from None
+        except Refused as error:
+            raise source.refused(f"{path} {error}") from None
+    return replace(source, documents=documents)
 
 
-def _keep_in_memory(manager: Any) -> None:
-    """Load the files of a pool's TLS settings now, so that they can be removed; urllib3 reads them per connection."""
-    pool = manager.connection_pool_kw
-    authorities, data = pool.pop("ca_certs", None), pool.pop("ca_cert_data", None)
-    certificate, key = pool.pop("cert_file", None), pool.pop("key_file", None)
+def _service_account(environ: Mapping[str, str]) -> Settings | None:
+    """The service account of the Pod this runs in; None outside of a Pod."""
+    host, port = environ.get("KUBERNETES_SERVICE_HOST"), environ.get("KUBERNETES_SERVICE_PORT")
+    token, authorities = Path(SERVICE_ACCOUNT, "token"), Path(SERVICE_ACCOUNT, "ca.crt")
+    if not (host and port and token.is_file() and authorities.is_file()):
+        return None
+    try:
+        content = authorities.read_bytes()
+        if not content or not token.read_text().strip():
+            return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ClientError(f"Cannot read the Pod's service account in {SERVICE_ACCOUNT}: {error_text(error)}") from None
+    server = f"https://[{host}]:{port}" if ":" in host or "%" in host else f"https://{host}:{port}"
+    return Settings(server=server, authorities=content, token=File(str(token), ""))
 
-    def context() -> ssl.SSLContext:
-        made: ssl.SSLContext = urllib3.util.ssl_.create_urllib3_context(cert_reqs=pool["cert_reqs"])
-        if authorities or data:
-            made.load_verify_locations(cafile=authorities, cadata=data)
-        elif made.verify_mode != ssl.CERT_NONE:
-            made.load_default_certs()
-        return made
 
-    pool["ssl_context"] = context()
-    if certificate:
-        pool["ssl_context"].load_cert_chain(certificate, key, password=_no_password)
-    proxy = getattr(manager, "proxy_config", None)
-    if proxy is not None and proxy.ssl_context is None:  # the same authorities vouch for an HTTPS proxy
-        manager.proxy_config = pool["_proxy_config"] = proxy._replace(ssl_context=context())
+def _from_kubeconfig(source: _Source, persist: bool) -> tuple[Settings, Authorization]:
+    """What the kubeconfig says, read here or by the library."""
+    try:
+        settings = _kubeconfig.select(source.documents, source.context)
+        settings = replace(
+            settings,
+            authorities=_read(settings.authorities),
+            certificate=_read(settings.certificate),
+            key=_read(settings.key),
+        )
+        return settings, _authorization(settings)
+    except Refused as error:
+        raise source.refused(str(error)) from None
+    except NeedsLibrary as need:
+        reason = str(need)
+    trouble = library.missing(reason)
+    if trouble:
+        raise ClientError(trouble)
+    try:
+        return library.read(source.given, source.context, persist)
+    except Exception as error:  # for a bad file, the library raises many types, AttributeError and TypeError included
+        raise source.refused(error_text(error)) from None
+
+
+def _path(file: File) -> str:
+    """A relative name counts from the folder of the kubeconfig, or from here for a dictionary."""
+    folder = os.path.abspath(os.path.dirname(file.beside)) if file.beside else ""
+    return os.path.normpath(os.path.join(folder, file.name))
+
+
+def _read(content: Content) -> bytes | None:
+    """The content, from its file if it is in one. Raises Refused when there is no such file."""
+    if not isinstance(content, File):
+        return content
+    path = _path(content)
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise Refused(f"{path}: {error.strerror}") from None
+
+
+def _authorization(settings: Settings) -> Authorization:
+    """The header's source for static credentials. Raises Refused when a token file cannot be read."""
+    value = None
+    if isinstance(settings.token, File):
+        return TokenFile(_path(settings.token))
+    if settings.token:
+        value = f"Bearer {settings.token}"
+    elif settings.password is not None:
+        value = _basic(settings.username, settings.password)
+    return lambda: value
+
+
+def _basic(username: str, password: str) -> str:
+    try:
+        return str(urllib3.util.make_headers(basic_auth=f"{username}:{password}")["authorization"])
+    except UnicodeEncodeError:
+        raise Refused("username or password contains a character outside Latin-1") from None
+
+
+class TokenFile:
+    """The Authorization header with the token of a file that is replaced from time to time (see TOKEN_AGE)."""
+
+    def __init__(self, path: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path, self._clock = path, clock
+        try:
+            self._token = Path(path).read_text().strip()
+        except OSError as error:
+            raise Refused(f"{path}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise Refused(f"{path} is not text") from None
+        if not self._token:
+            raise Refused(f"{path} is empty")
+        self._read_at = clock()
+
+    def __call__(self) -> str:
+        """With the last good token while the file is missing or empty: whether it still counts, the server knows."""
+        if self._clock() - self._read_at >= TOKEN_AGE:
+            with contextlib.suppress(OSError, UnicodeDecodeError):
+                self._token = Path(self._path).read_text().strip() or self._token
+            self._read_at = self._clock()
+        return f"Bearer {self._token}"
+
+
+def _overridden(settings: Settings, value: Mapping[str, Any]) -> Settings:
+    """The settings with single options in their place."""
+    changes: dict[str, Any] = {}
+    if value["host"]:
+        changes["server"] = str(value["host"]).strip().rstrip("/")
+        if not changes["server"].lower().startswith(("https://", "http://")):
+            raise ClientError(f"host: {redact(changes['server'])!r} is not a URL of the form https://HOST[:PORT].")
+    if value["validate_certs"] is not None:
+        changes["verify"] = bool(value["validate_certs"])
+    for option, name in (("ca_cert", "authorities"), ("client_cert", "certificate"), ("client_key", "key")):
+        if value[option] is not None:
+            path = os.path.expanduser(str(value[option]))
+            if not os.path.exists(path):
+                raise ClientError(f"{option}: {path} does not exist on the host that runs the task.")
+            try:
+                changes[name] = Path(path).read_bytes()
+            except OSError as error:
+                raise ClientError(f"{option}: cannot read {path}: {error.strerror}") from None
+    if value["proxy"] is not None:
+        changes["proxy"] = str(value["proxy"])
+    return replace(settings, **changes)
+
+
+def _impersonation(value: Mapping[str, Any]) -> list[tuple[str, str]]:
+    if not value["impersonate_user"]:
+        if value["impersonate_groups"]:
+            raise ClientError(
+                "impersonate_groups requires impersonate_user: the API server rejects groups without a user."
+            )
+        return []
+    groups = [("Impersonate-Group", str(group)) for group in value["impersonate_groups"] or []]
+    return [("Impersonate-User", str(value["impersonate_user"])), *groups]
+
+
+# -- what must not be printed ------------------------------------------------------------------------------------------
+
+
+def kubeconfig_secrets(params: JSON) -> Sequence[str]:
+    """What the options hold that Ansible does not know to be secret: in the kubeconfig, URLs and proxy headers."""
+    headers = _proxy_header_options(params, {})
+    found = [
+        *_kubeconfig.secrets(params.get("kubeconfig")),
+        *url_secrets(params.get("host")),
+        *url_secrets(params.get("proxy")),
+        *(str(headers.get(name, "")).partition(":")[2] for name in ("proxy_basic_auth", "basic_auth")),
+    ]
+    return [text for text in found if text]
+
+
+def _environment_secrets(environ: Mapping[str, str]) -> Iterator[str]:
+    """The same, of the K8S_AUTH_* variables, of which Ansible knows nothing."""
+    for option in ("api_key", "password"):
+        yield environ.get(ENVIRONMENT[option], "").strip()
+    for option in ("host", "proxy"):
+        yield from url_secrets(environ.get(ENVIRONMENT[option]))
+    for name in ("proxy_basic_auth", "basic_auth"):
+        whole = str(_proxy_header_options({}, environ).get(name, ""))
+        yield from (whole, whole.partition(":")[2])
+
+
+# -- from settings to a pool -------------------------------------------------------------------------------------------
+
+
+def connect(params: JSON, environ: Mapping[str, str] | None = None) -> Connection:
+    """The connection that the authentication options describe. Raises ClientError when it cannot be set up."""
+    trouble = missing_packages()
+    if trouble:
+        raise ClientError(trouble)
+    try:
+        found = access(params, environ)
+    except Refused as error:
+        raise ClientError(f"Cannot set up the connection: {error}.") from None
+    if not found.settings.verify:
+        # One warning per request would bury the task's own output; validate_certs says that this is intended.
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+    host = found.settings.server
+    try:
+        pool = _pool(found)
+    except (OSError, ValueError) as error:
+        raise ClientError(f"Cannot set up the connection to {redact(host)}: {error_text(error)}") from None
+
+    def headers() -> Iterator[tuple[str, str]]:
+        value = found.authorization()
+        if value:
+            yield "Authorization", value
+        yield from found.headers
+
+    return Connection(host, pool, headers, found.secrets)
+
+
+def _pool(found: Access) -> Any:
+    """urllib3's pool with all TLS settings loaded; urllib3 itself would read their files for each connection."""
+    settings = found.settings
+    proxy = settings.proxy if settings.proxy and not _bypasses(settings.server, found.no_proxy) else ""
+    proxy_scheme = proxy.partition("://")[0].lower() if proxy else ""
+    keywords: dict[str, Any] = {
+        "maxsize": POOL_SIZE,
+        "cert_reqs": ssl.CERT_REQUIRED if settings.verify else ssl.CERT_NONE,
+    }
+    if settings.server_name:
+        keywords["server_hostname"] = settings.server_name
+    if settings.server.lower().startswith("https://") or proxy_scheme == "https":
+        keywords["ssl_context"] = _tls(settings, keywords["cert_reqs"])
+        if isinstance(settings.certificate, bytes):
+            _identify(keywords["ssl_context"], settings.certificate, settings.key)
+    if not proxy:
+        return urllib3.PoolManager(**keywords)
+    if proxy_scheme in ("socks4", "socks4a", "socks5", "socks5h"):
+        try:
+            from urllib3.contrib.socks import SOCKSProxyManager
+        except ImportError:
+            raise ValueError("a SOCKS proxy needs the Python package PySocks") from None
+        return SOCKSProxyManager(proxy, headers=found.proxy_headers, **keywords)
+    # The same authorities vouch for an HTTPS proxy.
+    context = _tls(settings, keywords["cert_reqs"]) if proxy_scheme == "https" else None
+    return urllib3.ProxyManager(proxy, proxy_headers=found.proxy_headers or None, proxy_ssl_context=context, **keywords)
+
+
+def _tls(settings: Settings, cert_reqs: ssl.VerifyMode) -> ssl.SSLContext:
+    made: ssl.SSLContext = urllib3.util.ssl_.create_urllib3_context(cert_reqs=cert_reqs)
+    if isinstance(settings.authorities, bytes):
+        with _as_file(settings.authorities) as path:
+            made.load_verify_locations(cafile=path)
+    elif made.verify_mode != ssl.CERT_NONE:
+        made.load_default_certs()
+    return made
+
+
+def _identify(context: ssl.SSLContext, certificate: bytes, key: Content) -> None:
+    """Load the client certificate. Its key is in its own file or in the certificate's."""
+    with _as_file(certificate) as path, _as_file(key) if isinstance(key, bytes) else _nothing as key_path:
+        context.load_cert_chain(path, key_path, password=_no_password)
+
+
+_nothing: contextlib.nullcontext[None] = contextlib.nullcontext()
 
 
 def _no_password() -> str:
@@ -238,55 +498,60 @@ def _no_password() -> str:
     raise ValueError("the client key is encrypted; use one without a password")
 
 
-def connect(params: JSON, environ: Mapping[str, str] | None = None) -> Connection:
-    """The connection that the authentication options describe. Raises ClientError when it cannot be set up."""
-    trouble = missing_library()
-    if trouble:
-        raise ClientError(trouble)
-    with _private_tempdir():
-        settings, extra = configuration(params, environ)
-        if not settings.verify_ssl:
-            # One warning per request would bury the task's own output; validate_certs says that this is intended.
-            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-        settings.connection_pool_maxsize = 16
-        # The library's hook that renews tokens also resets the server to the kubeconfig's.
-        host = str(settings.host).rstrip("/")
+@contextlib.contextmanager
+def _as_file(content: bytes) -> Iterator[str]:
+    """A path for OpenSSL, which loads keys from files only; in memory where the system can, so that no disk has it."""
+    descriptor = _in_memory(content)
+    if descriptor is not None:
         try:
-            pool = kubernetes_client.ApiClient(configuration=settings).rest_client.pool_manager
-            if host.lower().startswith("https://"):
-                _keep_in_memory(pool)
-        except (OSError, ValueError) as error:
-            raise ClientError(f"Cannot set up the connection to {host}: {error_text(error)}") from None
-
-    def headers() -> Iterator[tuple[str, str]]:
-        """Headers with current credentials: the library's hook renews expiring tokens."""
-        ours = {name.lower() for name, _ in extra}
-        for setting in settings.auth_settings().values():
-            if setting["in"] == "header" and setting["value"] and setting["key"].lower() not in ours:
-                yield setting["key"], setting["value"]
-        yield from extra
-
-    tokens = (str(text).rpartition(" ")[2] for text in settings.api_key.values())
-    secrets = {*kubeconfig_secrets(params), *tokens, str(settings.password or "")}
-    return Connection(host, pool, headers, frozenset(secrets - {""}))
+            yield f"/proc/self/fd/{descriptor}"
+        finally:
+            os.close(descriptor)
+        return
+    with library.tempdir:
+        private = tempfile.TemporaryDirectory(prefix="alauda-image-registry-")  # for this account alone
+    with private as folder:
+        path = Path(folder, "pem")
+        path.write_bytes(content)
+        yield str(path)
 
 
-def kubeconfig_secrets(params: JSON) -> Sequence[str]:
-    """The values of a kubeconfig given as a dictionary that must never be printed, whatever its shape."""
-    kubeconfig = params.get("kubeconfig")
-    users = kubeconfig.get("users") if isinstance(kubeconfig, Mapping) else None
-    found: list[Any] = []
-    for entry in users if isinstance(users, list) else []:
-        user = entry.get("user") if isinstance(entry, Mapping) else None
-        if not isinstance(user, Mapping):
-            continue
-        found += [user.get(key) for key in ("token", "password", "client-key-data", "client-certificate-data")]
-        provider = user.get("auth-provider")
-        settings = provider.get("config") if isinstance(provider, Mapping) else None
-        if isinstance(settings, Mapping):
-            found += [text for key, text in settings.items() if str(key).endswith(("token", "secret"))]
-        plugin = user.get("exec")
-        variables = plugin.get("env") if isinstance(plugin, Mapping) else None
-        for variable in variables if isinstance(variables, list) else []:
-            found.append(variable.get("value") if isinstance(variable, Mapping) else None)
-    return [text for text in found if isinstance(text, str) and text]
+def _in_memory(content: bytes) -> int | None:
+    """A file in memory with this content; None where the system has none or does not let it be opened again."""
+    if not hasattr(os, "memfd_create"):
+        return None
+    try:
+        descriptor = os.memfd_create("alauda-image-registry")
+    except OSError:
+        return None
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(content)
+        if Path(f"/proc/self/fd/{descriptor}").read_bytes() == content:
+            return descriptor
+    except OSError:
+        pass
+    os.close(descriptor)
+    return None
+
+
+def _bypasses(server: str, no_proxy: str) -> bool:
+    """Whether a server is reached without the proxy: the library's rules for names, networks and ports."""
+    parsed = urlsplit(server)
+    if not parsed.hostname:
+        return True
+    host, place = parsed.hostname.lower(), parsed.netloc.lower()
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        address = None
+    for entry in filter(None, (entry.strip().lower() for entry in no_proxy.split(","))):
+        if entry == "*":
+            return True
+        with contextlib.suppress(ValueError):
+            if address is not None and address in ipaddress.ip_network(entry, strict=False):
+                return True
+        name = entry.lstrip(".")
+        if name in (host, place) or host.endswith(f".{name}") or place.endswith(f".{name}"):
+            return True
+    return False

@@ -5,32 +5,41 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
+import sys
+import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import certifi
+import kubernetes.client
 import pytest
-from kubernetes.config import kube_config
+from kubernetes.config.incluster_config import InClusterConfigLoader
 
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes import connection as module
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
     Client,
     ClientError,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.connection import (
-    configuration,
+    TokenFile,
+    access,
     connect,
     kubeconfig_secrets,
 )
+from tests.certificates import b64, pair
 
+CERTIFICATE, KEY = pair("me")
+AUTHORITY, AUTHORITY_KEY = pair("authority")
 HOST = {"host": "http://127.0.0.1:1"}
 
 
 @pytest.mark.parametrize("break_", ["\n", "\r\n", " \n"])
 def test_a_token_read_with_its_line_break_is_a_token(break_: str) -> None:
     """A token from `cat` or a slurped file ends with a line break, which no header may hold."""
-    settings, _headers = configuration({**HOST, "api_key": f"a-token{break_}"}, {})
-    assert settings.api_key == {"authorization": "Bearer a-token"}
+    assert access({**HOST, "api_key": f"a-token{break_}"}, {}).authorization() == "Bearer a-token"
 
 
 @pytest.mark.parametrize(
@@ -54,7 +63,7 @@ def test_a_value_no_header_can_hold_is_named_and_not_shown(given: dict[str, Any]
 def test_a_host_without_scheme_is_refused_at_once(host: str) -> None:
     """It would be asked in plain HTTP, token included, again and again."""
     with pytest.raises(ClientError, match="host"):
-        configuration({"host": host, "api_key": "x"}, {})
+        access({"host": host, "api_key": "x"}, {})
 
 
 @pytest.mark.parametrize("users", [5, "text", [5], [{"user": 5}], {"user": {}}, None])
@@ -158,24 +167,194 @@ def test_a_host_with_credentials_is_asked_as_nobody_else(tmp_path: Path) -> None
         "clusters": [{"name": "c", "cluster": {"server": "https://elsewhere.example.com"}}],
         "users": [{"name": "u", "user": {"client-certificate": str(certificate), "client-key": str(certificate)}}],
     }
-    settings, _headers = configuration({**HOST, "api_key": "mine", "kubeconfig": other}, {})
-    assert (settings.host, settings.cert_file) == (HOST["host"], None)
-    assert settings.api_key == {"authorization": "Bearer mine"}
-    settings, _headers = configuration({**HOST, "kubeconfig": other}, {})
-    assert (settings.host, settings.cert_file) == (HOST["host"], str(certificate))
+    found = access({**HOST, "api_key": "mine", "kubeconfig": other}, {})
+    assert (found.settings.server, found.settings.certificate) == (HOST["host"], None)
+    assert found.authorization() == "Bearer mine"
+    settings = access({**HOST, "kubeconfig": other}, {}).settings
+    assert (settings.server, settings.certificate) == (HOST["host"], b"of somebody else")
 
 
-def test_a_kubeconfig_that_is_missing_and_one_that_is_wrong_are_told_apart(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The library reads the variable KUBECONFIG when it is imported."""
+def test_a_kubeconfig_that_is_missing_and_one_that_is_wrong_are_told_apart(tmp_path: Path) -> None:
+    """The variable KUBECONFIG counts for each task; the library would read it once, when it is imported."""
     default = tmp_path / "config"
-    monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(default))
+    variables = {"KUBECONFIG": str(default)}
     with pytest.raises(ClientError, match="No cluster is configured"):
-        configuration({}, {})
+        access({}, variables)
     default.write_text(json.dumps(kubeconfig_for("http://127.0.0.1:1", {})))
     with pytest.raises(ClientError, match=r"Cannot read .* from the default kubeconfig: .*nowhere"):
-        configuration({"context": "nowhere"}, {})
+        access({"context": "nowhere"}, variables)
+    assert access({}, variables).settings.server == "http://127.0.0.1:1"
+
+
+# -- secrets -----------------------------------------------------------------------------------------------------------
+
+
+def test_everything_secret_in_the_options_and_the_environment_is_masked() -> None:
+    """Ansible masks the values of single options by itself; not what is part of a value."""
+    url = "http://me:{}@127.0.0.1:1"
+    params = {
+        "host": url.format("h%40st"),
+        "api_key": "from-option",
+        "proxy": url.format("pr0xy"),
+        "proxy_headers": {"proxy_basic_auth": "me:basic1"},
+    }
+    variables = {
+        "K8S_AUTH_PROXY": url.format("env1"),
+        "K8S_AUTH_HOST": url.format("env2"),
+        "K8S_AUTH_API_KEY": "env3",
+        "K8S_AUTH_PROXY_HEADERS_BASIC_AUTH": "me:env4",
+    }
+    found = set(connect(params, variables).secrets)
+    assert found >= {"h%40st", "h@st", "pr0xy", "from-option", "basic1", "env1", "env2", "env3", "env4"}
+    assert set(kubeconfig_secrets(params)) == {"h%40st", "h@st", "pr0xy", "basic1"}
+
+
+@pytest.mark.parametrize("as_file", [True, False], ids=["file", "dictionary"])
+def test_everything_secret_in_a_kubeconfig_is_masked(as_file: bool, tmp_path: Path) -> None:
+    """The other users' credentials, too, and whatever goes with a login plugin."""
+    (tmp_path / "token").write_text("s1\n")
+    content = kubeconfig_for("https://me:s2@api.example.com", {"tokenFile": str(tmp_path / "token")})
+    content["clusters"][0]["cluster"]["proxy-url"] = "http://me:s3@proxy.example.com"
+    plugin = {
+        "command": "login",
+        "args": ["get-token", "--client-secret=s4", "--password", "s5", "--verbose"],
+        "env": [{"name": "TOKEN", "value": "s6"}, {"name": "AWS_PROFILE", "value": "default"}],
+    }
+    content["users"] += [
+        {"name": "a", "user": {"password": "s7", "client-key-data": "s8", "token": 12345}},
+        {"name": "b", "user": {"exec": plugin, "auth-provider": {"config": {"access-token": "s9"}}}},
+    ]
+    path = tmp_path / "kubeconfig"
+    path.write_text(json.dumps(content))
+    secrets = connect({"kubeconfig": str(path) if as_file else content}, {}).secrets
+    assert secrets == {f"s{number}" for number in range(1, 10)} | {"12345"}
+
+
+# -- credentials that change -------------------------------------------------------------------------------------------
+
+
+def test_a_token_file_is_read_again_after_a_minute(tmp_path: Path) -> None:
+    """A bound service account's token is replaced before it expires."""
+    path, now = tmp_path / "token", 0.0
+    path.write_text("first\n")
+    header = TokenFile(str(path), lambda: now)
+    path.write_text("second")
+    now = 59.0
+    assert header() == "Bearer first"
+    now = 61.0
+    assert header() == "Bearer second"
+    for content in (None, "", "\n"):  # while it is being replaced
+        path.unlink(missing_ok=True)
+        if content is not None:
+            path.write_text(content)
+        now += 61
+        assert header() == "Bearer second"
+    path.write_text("third")
+    now += 61
+    assert header() == "Bearer third"
+
+
+@pytest.mark.parametrize(("address", "host"), [("10.0.0.1", "10.0.0.1"), ("fd00::1", "[fd00::1]")])
+def test_the_service_account_of_a_pod_is_found_as_by_the_library(
+    address: str, host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Differences: white space is left out, and the scheme is written Bearer, which servers do not tell apart."""
+    variables = {"KUBERNETES_SERVICE_HOST": address, "KUBERNETES_SERVICE_PORT": "443", "KUBECONFIG": "/nowhere"}
+    authority = Path(certifi.where()).read_bytes()
+    monkeypatch.setattr(module, "SERVICE_ACCOUNT", str(tmp_path))
+    with pytest.raises(ClientError, match="No cluster is configured"):
+        access({}, variables)
+    (tmp_path / "ca.crt").write_bytes(authority)
+    (tmp_path / "token").write_text("")
+    with pytest.raises(ClientError, match="No cluster is configured"):
+        access({}, variables)
+    (tmp_path / "token").write_text("a-token")
+    theirs = kubernetes.client.Configuration()
+    files = (str(tmp_path / "token"), str(tmp_path / "ca.crt"))
+    InClusterConfigLoader(*files, environ=variables).load_and_set(theirs)
+    found = access({}, variables)
+    assert found.settings.server == theirs.host == f"https://{host}:443"
+    assert found.settings.authorities == authority
+    header = found.authorization() or ""
+    assert header.lower() == theirs.auth_settings()["BearerToken"]["value"]
+    assert header == "Bearer a-token"
+    assert found.secrets == {"a-token"}
+    assert access({"api_key": "mine"}, variables).authorization() == "Bearer mine"
+    for incomplete in ({"KUBERNETES_SERVICE_HOST": ""}, {"KUBERNETES_SERVICE_PORT": ""}):
+        with pytest.raises(ClientError, match="No cluster is configured"):
+            access({}, {**variables, **incomplete})
+    with pytest.raises(ClientError, match="No cluster is configured"):
+        access({"context": "c"}, variables)
+
+
+def test_credentials_that_cannot_be_renewed_are_a_failure_with_a_reason(tmp_path: Path) -> None:
+    """The library runs the command for each request after the expiry, and raises what it does not print."""
+    command = tmp_path / "login"
+    answer = {"credential": {"access_token": "never-shown", "token_expiry": "2000-01-01T00:00:00Z"}}
+    command.write_text(f"#!/bin/sh\ntest -e {tmp_path}/broken && exit 3\necho '{json.dumps(answer)}'\n")
+    command.chmod(0o755)
+    provider = {"name": "gcp", "config": {"cmd-path": str(command)}}
+    client = Client(connect({"kubeconfig": kubeconfig_for(HOST["host"], {"auth-provider": provider})}, {}))
+    (tmp_path / "broken").touch()
+    with pytest.raises(ClientError, match="Cannot renew the credentials"):
+        client.raw("GET", "/version", retry=False)
+    with pytest.raises(ClientError, match="Cannot renew the credentials"):
+        client.watch("/version", "1")
+
+
+# -- keys --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("in_memory", [True, False], ids=["in memory", "in a folder"])
+def test_no_key_stays_anywhere(in_memory: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither in the temporary folder nor as an open file, while several threads connect and whoever reads it."""
+    if not in_memory:
+        monkeypatch.delattr(os, "memfd_create", raising=False)
+    elif not hasattr(os, "memfd_create"):
+        pytest.skip("this system has no files in memory")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    user = {"client-certificate-data": b64(CERTIFICATE), "client-key-data": b64(KEY)}
+    content = kubeconfig_for("https://api.example.com", user)
+    content["clusters"][0]["cluster"]["certificate-authority-data"] = b64(AUTHORITY)
+    by_library = json.loads(json.dumps(content))
+    by_library["clusters"][0]["cluster"]["insecure-skip-tls-verify"] = 0  # not what the light reader takes
+    written: list[str] = []
+    make = tempfile.mkdtemp
+
+    def make_and_note(*args: Any, **more: Any) -> str:
+        written.append(make(*args, **more))
+        return written[-1]
+
+    monkeypatch.setattr(tempfile, "mkdtemp", make_and_note)
+    with ThreadPoolExecutor(8) as pool:
+        for connection in pool.map(lambda _: connect({"kubeconfig": content}, {}), range(32)):
+            assert len(connection.pool.connection_pool_kw["ssl_context"].get_ca_certs()) == 1
+    assert bool(written) is not in_memory
+    with ThreadPoolExecutor(8) as pool:
+        for connection in pool.map(lambda _: connect({"kubeconfig": by_library}, {}), range(32)):
+            assert len(connection.pool.connection_pool_kw["ssl_context"].get_ca_certs()) == 1
+    assert [str(left) for left in tmp_path.rglob("*")] == []
+    assert tempfile.tempdir == str(tmp_path)
+    if in_memory:
+        opened = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
+        assert not [name for name in opened if os.path.islink(name) and "alauda" in os.readlink(name)]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [None, CERTIFICATE, b"no key", AUTHORITY_KEY, pair("me", password=b"p")[1]],
+    ids=["none", "certificate", "text", "other", "encrypted"],
+)
+def test_a_key_that_does_not_fit_is_a_reason(key: bytes | None) -> None:
+    user = {"client-certificate-data": b64(CERTIFICATE), **({"client-key-data": b64(key)} if key else {})}
+    with pytest.raises(ClientError, match=r"Cannot set up the connection to https://api\.example\.com: .+"):
+        connect({"kubeconfig": kubeconfig_for("https://api.example.com", user)}, {})
+
+
+def test_a_socks_proxy_needs_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "urllib3.contrib.socks", None)
+    with pytest.raises(ClientError, match="PySocks"):
+        connect({**HOST, "api_key": "x", "proxy": "socks5://127.0.0.1:1080"}, {})
 
 
 def test_every_impersonated_group_has_a_header_of_its_own() -> None:
