@@ -113,7 +113,7 @@ class ModuleAction(ActionBase):  # type: ignore[misc]
         except AnsibleError:  # such as an undefined variable in module_defaults
             raise
         except Exception as error:
-            display.vvv(f"{name}: module_defaults apply as Ansible applied them, because of {_surprise(error)}")
+            display.vvv(f"{name}: module_defaults apply as Ansible applied them, because {_surprise(error)}")
             return given
 
     # -- is it the same? -----------------------------------------------------------------------------------------------

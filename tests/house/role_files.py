@@ -178,7 +178,7 @@ def _site_options() -> Options:
                 *(["One dictionary, or a list of them for several groups of namespaces."] if several else []),
                 "If it is not set, or empty, this part is left alone.",
             ],
-            # An argument spec cannot express "one or several"; the module checks each.
+            # An argument spec cannot express "one or several".
             "type": "raw" if several else "dict",
             "options": _spec(known, written_order(part), names),
         }
@@ -312,6 +312,9 @@ def argument_specs(role: str) -> str:
     """Text of meta/argument_specs.yml. Entry points that take the same options share them by an anchor."""
     short, description = _head(role)
     options = role_options(role)
+    if role == SITE:
+        # The module refuses what it does not know, in one sentence; Ansible would print the whole spec in answer.
+        options |= {part: {key: value for key, value in options[part].items() if key != "options"} for part in PARTS}
     entries: dict[str, Any] = {"main": {"short_description": short, "description": description, "options": options}}
     if role == SITE:
         entries["verify"] = {
