@@ -79,7 +79,8 @@ def combined(found: Sequence[Part[Any, Any]], results: Sequence[Result]) -> Resu
     after: dict[str, Any] = {}
     summary, failures = [], []
     for part, result in zip(found, results):
-        values = {"changed": result.changed, **result.values}
+        # Whole objects (Config for two parts) would bury the reason where a failed task shows its result.
+        values = {"changed": result.changed, **{key: one for key, one in result.values.items() if key != part.main}}
         if result.failure is not None:
             values["msg"] = result.failure
             failures.append(f"{part.label}: {result.failure}")

@@ -215,10 +215,17 @@ class ModuleAction(ActionBase):  # type: ignore[misc]
 
 
 def _proof(result: Mapping[str, Any]) -> list[str]:
+    """The lines of a result: verdict and proof, and what data was left behind."""
     verification = result.get("verification")
+    parts = result.get("parts")
+    storage: Any = result
     if isinstance(verification, Mapping):
-        return [f"{verification.get('verdict')}: {verification.get('summary')}"]
-    return [str(line) for line in result.get("summary") or []]
+        lines = [f"{verification.get('verdict')}: {verification.get('summary')}"]
+    else:
+        lines = [str(line) for line in result.get("summary") or []]
+        storage = parts.get("registry_storage") if isinstance(parts, Mapping) else None
+    left = storage.get("left_behind") if isinstance(storage, Mapping) else None
+    return [*lines, *(f"left behind: {place}" for place in left or [])]
 
 
 def _shown_host(variables: Mapping[str, Any]) -> str:
