@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""AnsibleModule with the one thing added that it cannot know: a kubeconfig given as a dictionary holds secrets."""
+"""AnsibleModule with what it cannot know: a kubeconfig given as a dictionary holds secrets; and shorter refusals."""
 
 from __future__ import annotations
 
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible.module_utils import basic
@@ -11,7 +14,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
 
 
 class AnsibleModule(basic.AnsibleModule):  # type: ignore[misc]
-    """Masks single values inside the kubeconfig before anything is logged or returned."""
+    """Masks single values inside the kubeconfig, and refuses invalid parameters in one sentence for each."""
 
     params: dict[str, Any]
     check_mode: bool
@@ -21,3 +24,45 @@ class AnsibleModule(basic.AnsibleModule):  # type: ignore[misc]
         """Called by Ansible once the parameters are known; what it writes goes to the syslog."""
         self.no_log_values.update(kubeconfig_secrets(self.params))
         super()._log_invocation()
+
+    def fail_json(self, msg: str, **values: Any) -> None:
+        """Of invalid parameters, Ansible names the first with a list of all options; this names all of them."""
+        super().fail_json(msg=refusal(msg, self._problems(), self.argument_spec, self._name), **values)
+
+    def _problems(self) -> list[str]:
+        """Everything that Ansible's validation found, or nothing where it does not keep that."""
+        found = getattr(getattr(self, "validation_result", None), "error_messages", None)
+        return [str(one) for one in found or []]
+
+
+def refusal(msg: str, problems: Iterable[str], spec: Mapping[str, Any], module: str) -> str:
+    """The message of a module that fails; a problem of its parameters is said with all others, and shortly."""
+    found = list(problems)
+    if not found or found[0] not in msg:
+        return msg
+    return "; ".join(dict.fromkeys(_short(problem, spec, module) for problem in found))
+
+
+def _short(problem: str, spec: Mapping[str, Any], module: str) -> str:
+    match = re.match(r"(.*?)[.] Supported parameters include: ", problem)
+    if match is None:
+        return problem
+    names = match[1].split(", ")
+    shown = ", ".join(f"{name}{_nearest(name, spec)}" for name in names)
+    return f"Unsupported parameters: {shown}; ansible-doc {module} lists what there is"
+
+
+def _nearest(name: str, spec: Mapping[str, Any]) -> str:
+    """The option that may have been meant."""
+    known = {option.rpartition(".")[2]: option for option in _options(spec, name.rpartition(".")[0])}
+    near = difflib.get_close_matches(name.rpartition(".")[2], known, 1)
+    return f" (did you mean {known[near[0]]}?)" if near else ""
+
+
+def _options(spec: Mapping[str, Any], path: str) -> Iterator[str]:
+    """The full names of the options in the dictionary at this path."""
+    prefix = f"{path}." if path else ""
+    for step in filter(None, path.split(".")):
+        spec = (spec.get(step) or {}).get("options") or {}
+    for name in spec:
+        yield f"{prefix}{name}"

@@ -26,14 +26,19 @@ SHARED = ("wait", "wait_timeout")
 """Options of the task that a part's own validation also looks at."""
 
 
+PARTS = (StoragePart.name, PullSecretsPart.name, LimitsPart.name, PrunerPart.name)
+"""The options that hold a part each, in the order in which the parts are written."""
+
+
 def run_page(module: Module) -> None:
     """Do the work of the module `registry` and end it."""
+    if not any(module.params.get(name) for name in PARTS):
+        nothing = f"Nothing to do, because none of these is set: {', '.join(PARTS)}."
+        module.exit_json(changed=False, parts={}, summary=[nothing], diff={"before": {}, "after": {}})
+        return
 
     def work(client: Client, platform: Platform, options: Options) -> Result:
         found = parts(platform, module.params)
-        if not found:
-            nothing = "Nothing was asked for, nothing was done."
-            return Result(values={"parts": {}, "summary": [nothing], "diff": {"before": {}, "after": {}}})
         step = verify if options.read_only else reconcile
         return combined(found, step(client, found, options))
 
@@ -74,7 +79,8 @@ def combined(found: Sequence[Part[Any, Any]], results: Sequence[Result]) -> Resu
     after: dict[str, Any] = {}
     summary, failures = [], []
     for part, result in zip(found, results):
-        values = {"changed": result.changed, **result.values}
+        # Whole objects (Config for two parts) would bury the reason where a failed task shows its result.
+        values = {"changed": result.changed, **{key: one for key, one in result.values.items() if key != part.main}}
         if result.failure is not None:
             values["msg"] = result.failure
             failures.append(f"{part.label}: {result.failure}")
@@ -90,6 +96,8 @@ def combined(found: Sequence[Part[Any, Any]], results: Sequence[Result]) -> Resu
         total.warnings += [f"{part.label}: {text}" if len(found) > 1 else text for text in result.warnings]
         for side, key in ((before, "before"), (after, "after")):
             side.update((f"{part.label}: {name}", value) for name, value in values["diff"][key].items())
+    # A misspelt variable would otherwise be noticed by nobody.
+    summary += [f"{name}: not set, left alone" for name in PARTS if name not in by_part]
     total.values = {"parts": by_part, "summary": summary, "diff": {"before": before, "after": after}}
     if failures:
         total.failure = "\n".join(failures) if len(failures) > 1 else failures[0]

@@ -21,8 +21,10 @@ from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
+from ansible import constants
+from ansible.errors import AnsibleError
+from ansible.executor import module_common
 from ansible.module_utils import basic
-from ansible.module_utils.common import warnings as module_warnings
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
@@ -33,8 +35,9 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes 
 try:
     # Its fields grow with ansible-core, each with a default that means "an ordinary module".
     from ansible.executor.module_common import _BuiltModule
+    from ansible.module_utils.common import warnings as module_warnings
     from ansible.module_utils.common.json import Direction, get_module_encoder
-except ImportError:  # ansible-core before 2.19
+except Exception:  # ansible-core before 2.19, or one that keeps these elsewhere
     get_module_encoder = None
 
 display = Display()
@@ -62,16 +65,58 @@ class ModuleAction(ActionBase):  # type: ignore[misc]
         del tmp
         variables = task_vars or {}
         name = f"{COLLECTION}.{self.module.__name__.rpartition('.')[2]}"
-        self._here = self._reason(variables)
+        self._host = _shown_host(variables)
+        self._quiet = self._is_quiet(variables)
+        self._arguments: dict[str, Any] | None = None
+        self._started = False
+        try:
+            self._here = self._reason(variables)
+        except Exception as error:
+            self._here = _surprise(error)
+        arguments = self._with_defaults(name)
+        if not self._here:
+            display.vvv(f"{name}: runs inside the controller ({SWITCH}: false would switch that off)")
+            try:
+                result.update(self._ran(name, arguments, variables))
+            except Exception as error:
+                if self._started:
+                    raise
+                self._here = _surprise(error)
         if self._here:
             display.vvv(f"{name}: runs as an ordinary module, because {self._here}")
-        else:
-            display.vvv(f"{name}: runs inside the controller ({SWITCH}: false would switch that off)")
-        self._quiet = self._flag(variables, QUIET, False)
-        result.update(
-            self._execute_module(module_name=name, task_vars=variables, wrap_async=bool(self._task.async_val))
+            result.update(self._ran(name, arguments, variables))
+        self._show_proof(result)
+        return result
+
+    def _ran(self, name: str, arguments: Mapping[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        """The module's result. Ansible completes the arguments in place, so each attempt gets its own copy."""
+        result: dict[str, Any] = self._execute_module(
+            module_name=name,
+            module_args=dict(arguments),
+            task_vars=variables,
+            wrap_async=bool(self._task.async_val),
         )
         return result
+
+    def _with_defaults(self, name: str) -> dict[str, Any]:
+        """The task's arguments, completed by module_defaults.
+
+        Ansible does that itself, but before templating: an argument that a role then omits has replaced the default.
+        """
+        given = dict(self._task.args)
+        try:
+            if hasattr(module_common, "get_action_args_with_defaults"):  # ansible-core before 2.19
+                groups = self._task._parent._play._action_groups
+                defaults = self._task.module_defaults
+                found = module_common.get_action_args_with_defaults(name, given, defaults, self._templar, groups)
+            else:
+                found = module_common._apply_action_arg_defaults(name, self._task, given, self._templar)
+            return dict(found)
+        except AnsibleError:  # such as an undefined variable in module_defaults
+            raise
+        except Exception as error:
+            display.vvv(f"{name}: module_defaults apply as Ansible applied them, because {_surprise(error)}")
+            return given
 
     # -- is it the same? -----------------------------------------------------------------------------------------------
 
@@ -115,29 +160,32 @@ class ModuleAction(ActionBase):  # type: ignore[misc]
 
     # -- ActionBase's own execution, without a process -----------------------------------------------------------------
 
-    def _is_pipelining_enabled(self, module_style: str, wrap_async: bool = False) -> bool:
+    def _is_pipelining_enabled(self, *args: Any, **kwargs: Any) -> bool:
         """Nothing is transferred, so no temporary folder is needed."""
-        return True if not self._here else bool(super()._is_pipelining_enabled(module_style, wrap_async))
+        return True if not self._here else bool(super()._is_pipelining_enabled(*args, **kwargs))
 
-    def _configure_module(self, module_name: str, module_args: dict[str, Any], task_vars: dict[str, Any]) -> Any:
+    def _configure_module(self, *args: Any, **kwargs: Any) -> Any:
         """Keep the arguments, complete as the module would get them, instead of packing them into an archive."""
         if self._here:
-            return super()._configure_module(module_name, module_args, task_vars)
-        self._arguments = module_args
+            return super()._configure_module(*args, **kwargs)
+        self._arguments = kwargs["module_args"]
         built = _BuiltModule(
             module_style="new", shebang=f"#!{sys.executable}", b_module_data=b"", serialization_profile=PROFILE
         )
         return built, self.module.__file__
 
-    def _low_level_execute_command(self, cmd: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def _low_level_execute_command(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Run main() and hand over what it printed."""
-        if self._here:
-            result: dict[str, Any] = super()._low_level_execute_command(cmd, *args, **kwargs)
+        if self._here or self._started:
+            result: dict[str, Any] = super()._low_level_execute_command(*args, **kwargs)
             return result
+        if self._arguments is None:
+            raise RuntimeError("a command before the module's arguments are complete")
         encoder = get_module_encoder(PROFILE, Direction.CONTROLLER_TO_MODULE)
         given = json.dumps({"ANSIBLE_MODULE_ARGS": self._arguments}, cls=encoder).encode()
         output, code, trouble = io.StringIO(), 0, ""
         with _as_module(given), _run.progress_to(None if self._quiet else self._progress):
+            self._started = True
             try:
                 with contextlib.redirect_stdout(output):
                     self.module.main()
@@ -149,14 +197,50 @@ class ModuleAction(ActionBase):  # type: ignore[misc]
             _needed[0] = 1
         return {"rc": code, "stdout": output.getvalue(), "stderr": trouble, "stdout_lines": [], "stderr_lines": []}
 
+    # -- what is shown -------------------------------------------------------------------------------------------------
+
     def _progress(self, seconds: float, text: str) -> None:
         """One line for each change of state while the task waits."""
-        host = self._task_host()
-        display.display(f"  {int(seconds) // 60}:{int(seconds) % 60:02d} {f'[{host}] ' if host else ''}{text}")
+        display.display(f"  {int(seconds) // 60}:{int(seconds) % 60:02d} {self._host}{text}")
 
-    def _task_host(self) -> str:
-        address = getattr(self._play_context, "remote_addr", "") or ""
-        return "" if address in ("localhost", "127.0.0.1") else str(address)
+    def _show_proof(self, result: Mapping[str, Any]) -> None:
+        """One line for each part of what a successful task has done and verified; a failure shows its message."""
+        if self._quiet or self._task.no_log or result.get("failed"):
+            return
+        for line in _proof(result):
+            display.display(f"  {self._host}{line}")
+
+    def _is_quiet(self, variables: Mapping[str, Any]) -> bool:
+        """Whether lines would be unwelcome: the user said so, or what is printed is for a program."""
+        try:
+            return self._flag(variables, QUIET, False) or "json" in str(constants.DEFAULT_STDOUT_CALLBACK)
+        except Exception:
+            return False
+
+
+def _proof(result: Mapping[str, Any]) -> list[str]:
+    """The lines of a result: verdict and proof, and what data was left behind."""
+    verification = result.get("verification")
+    parts = result.get("parts")
+    storage: Any = result
+    if isinstance(verification, Mapping):
+        lines = [f"{verification.get('verdict')}: {verification.get('summary')}"]
+    else:
+        lines = [str(line) for line in result.get("summary") or []]
+        storage = parts.get("registry_storage") if isinstance(parts, Mapping) else None
+    left = storage.get("left_behind") if isinstance(storage, Mapping) else None
+    return [*lines, *(f"left behind: {place}" for place in left or [])]
+
+
+def _shown_host(variables: Mapping[str, Any]) -> str:
+    """The host that the task is for, also if it is delegated; nothing for localhost."""
+    host = str(variables.get("inventory_hostname") or "")
+    return "" if host in ("", "localhost", "127.0.0.1", "::1") else f"[{host}] "
+
+
+def _surprise(error: Exception) -> str:
+    """What to say when Ansible is not as this file knows it."""
+    return f"of a surprise in Ansible's private API ({type(error).__name__}: {error})"
 
 
 # -- the library kubernetes, once for all workers ----------------------------------------------------------------------

@@ -36,10 +36,6 @@ RECAP = re.compile(r"^localhost\s*:.*\bchanged=(\d+)\s.*\bfailed=(\d+)", re.MULT
 EXCERPT = re.compile(r"^(Origin: |\d+ |\s*\^ column \d+)")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 PLAYBOOK_TIMEOUT = 600.0  # seconds
-CONNECTIONS = tuple(
-    f"{role}_kubeconfig"
-    for role in ("registry", "registry_storage", "registry_pullsecret", "image_limits", "image_pruner")
-)
 PRUNER = "imagepruners.imageregistry.operator.alauda.io/cluster"
 TEAMS = ["team-a", "team-b"]
 
@@ -93,7 +89,7 @@ class Demo:
         """Runs a playbook of the collection with its output on the screen; returns (status, changed tasks, output)."""
         extra = self._folder / "variables.json"
         extra.touch(mode=0o600)
-        extra.write_text(json.dumps({**dict.fromkeys(CONNECTIONS, self._cluster.kubeconfig), **variables}, default=str))
+        extra.write_text(json.dumps({"registry_kubeconfig": self._cluster.kubeconfig, **variables}, default=str))
         command = ["ansible-playbook", f"alauda.image_registry.{name}", "-e", f"@{extra}"]
         for key, value in variables.items():
             self._screen.line(f"{key}: {_without_keys(key, value)}")
@@ -221,7 +217,7 @@ class Demo:
             "registry_s3_trusted_ca_file": str(authority),
             "registry_s3_access_key": bucket.access_key,
             "registry_s3_secret_key": bucket.secret_key,
-            "registry_storage_on_backend_change": "allow",
+            "registry_on_backend_change": "allow",
         }
         wrong = {
             **s3,

@@ -3,7 +3,8 @@
 
     python -m tests.house.role_files [--check]
 
-From one source come meta/argument_specs.yml, defaults/main.yml and the part of README.md between the markers.
+From one source come meta/argument_specs.yml, defaults/main.yml, and between markers the variables in README.md and the
+arguments in the role's task.
 Exit status with --check: 1 if a file on disk differs from what would be written.
 """
 
@@ -37,6 +38,10 @@ SECRETIVE = frozenset({SITE, "registry_storage"})
 """Roles that take secrets other than those for the API server, and so have a variable for what is logged."""
 SHARED_FRAGMENTS = ("wait", "platform", "auth")
 """Fragments whose options the role `registry` also takes for all parts at once."""
+TASKS = {SITE: "page.yml"}
+"""The file of a role with the one task that calls its module; main.yml unless it is listed here."""
+ARGUMENTS_BEGIN = "    # arguments: written by `make roles`\n"
+ARGUMENTS_END = "    # end of arguments\n"
 BEGIN = "<!-- variables: written by `make roles` from the module's documentation -->"
 END = "<!-- end of variables -->"
 
@@ -140,41 +145,56 @@ def _secure_logging(role: str) -> Options:
     return {
         f"{role}_secure_logging": {
             "description": [
-                "Keeps the arguments and the raw result of the module's task out of all logs.",
-                "The reason for a failure, the diff and the verification are still shown, without secrets.",
+                "Hides the whole task from all logs, including the reason for a failure.",
+                "Secrets do not need it, because the module masks them by itself.",
             ],
             "type": "bool",
-            "default": True,
+            "default": False,
         }
     }
+
+
+def shared_options() -> dict[str, Any]:
+    """Options that all parts share, in the order of the sources."""
+    result: dict[str, Any] = {}
+    for fragment in SHARED_FRAGMENTS:
+        result |= _fragment_options(fragment)
+    return result
 
 
 def _site_options() -> Options:
     """Variables of the role `registry`: a dictionary for each part, and those that all parts share."""
     result: Options = {}
+    shared = shared_options()
     for part in PARTS:
         documentation = module_documentation(part)
-        known = documentation["options"]
-        names = _Names(frozenset(known), f"{part}.", f"registry_result.{part}")
+        known = {name: option for name, option in documentation["options"].items() if name not in shared}
+        names = _Names(frozenset(known), f"{part}.", f"registry_result.parts.{part}")
         several = part == "image_limits"
         result[part] = {
             "description": [
-                f"{documentation['short_description']}: the options of M({COLLECTION}.{part}).",
+                f"{documentation['short_description']}.",
+                f"Takes the options of M({COLLECTION}.{part}) except those that all parts share.",
                 *(["One dictionary, or a list of them for several groups of namespaces."] if several else []),
                 "If it is not set, or empty, this part is left alone.",
             ],
-            # An argument spec cannot express "one or several"; the role itself checks each.
+            # An argument spec cannot express "one or several".
             "type": "raw" if several else "dict",
             "options": _spec(known, written_order(part), names),
         }
     options = module_documentation(PARTS[0])["options"]
-    shared: dict[str, Any] = {}
-    for fragment in SHARED_FRAGMENTS:
-        shared |= _fragment_options(fragment)
     names = _Names(frozenset(shared), "registry_", "registry_result")
     result |= {
         f"registry_{name}": option
         for name, option in _spec({name: options[name] for name in shared}, shared, names).items()
+    }
+    result["registry_on_backend_change"] = {
+        "description": [
+            "If set, it takes precedence over O(registry_storage.on_backend_change).",
+            "It is for what only one run may do: C(-e registry_on_backend_change=allow) beside the file of variables.",
+        ],
+        "type": "str",
+        "choices": list(result["registry_storage"]["options"]["on_backend_change"]["choices"]),
     }
     return result | _secure_logging(SITE)
 
@@ -188,7 +208,19 @@ def role_options(role: str) -> Options:
     for option in options.values():
         # The role does not require what its module requires: without it, the role does nothing.
         option.pop("required", None)
-    return {f"{role}_{name}": option for name, option in options.items()} | _secure_logging(role)
+    own = {name: dict(option) for name, option in _site_options()[role]["options"].items()}
+    for option in own.values():
+        option.pop("required", None)
+    dictionary = {
+        "description": [
+            "The dictionary that the role C(registry) takes, so that one file of variables serves every role.",
+            "The role's other variables take precedence over what is in it.",
+            *(["One dictionary; a list of them is for the role C(registry)."] if role == "image_limits" else []),
+        ],
+        "type": "dict",
+        "options": own,
+    }
+    return {f"{role}_{name}": option for name, option in options.items()} | {role: dictionary} | _secure_logging(role)
 
 
 def _head(role: str) -> tuple[str, list[str]]:
@@ -207,7 +239,7 @@ PAGE_END = "  # end of parts\n"
 
 def page_options() -> Options:
     """Options of the module `registry`: each part's own, without those that all parts share."""
-    shared = {name for fragment in SHARED_FRAGMENTS for name in _fragment_options(fragment)}
+    shared = shared_options()
     result: Options = {}
     for part in PARTS:
         documentation = module_documentation(part)
@@ -267,18 +299,66 @@ class _Dumper(yaml.SafeDumper):
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         return super().increase_indent(flow, False)
 
+    def ignore_aliases(self, data: object) -> bool:
+        """Only dictionaries can be meant to be the same: the options of two entry points."""
+        return not isinstance(data, dict) or bool(super().ignore_aliases(data))
+
 
 def _yaml(value: object) -> str:
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110, default_flow_style=False)
 
 
 def argument_specs(role: str) -> str:
-    """Text of meta/argument_specs.yml."""
+    """Text of meta/argument_specs.yml. Entry points that take the same options share them by an anchor."""
     short, description = _head(role)
-    spec = {"short_description": short, "description": description, "options": role_options(role)}
-    return "---\n# Written by `make roles` from the module's documentation.\n" + _yaml(
-        {"argument_specs": {"main": spec}}
-    )
+    options = role_options(role)
+    if role == SITE:
+        # The module refuses what it does not know, in one sentence; Ansible would print the whole spec in answer.
+        options |= {part: {key: value for key, value in options[part].items() if key != "options"} for part in PARTS}
+    entries: dict[str, Any] = {"main": {"short_description": short, "description": description, "options": options}}
+    if role == SITE:
+        entries["verify"] = {
+            "short_description": "Compare the whole registry with one set of variables, and verify it",
+            "description": [
+                "Compares the cluster with the variables, lists every difference, and verifies what does not differ.",
+                "Writes nothing: it uses a client that sends nothing but C(GET).",
+            ],
+            "options": options,
+        }
+    return "---\n# Written by `make roles` from the module's documentation.\n" + _yaml({"argument_specs": entries})
+
+
+def arguments(role: str) -> dict[str, str]:
+    """The arguments of the role's task. What is not set is omitted, so that module_defaults apply to it."""
+    if role == SITE:
+        parts = {part: f"{{{{ __registry_given.{part} | default(omit, true) }}}}" for part in PARTS}
+        return parts | {name: f"{{{{ registry_{name} | default(omit) }}}}" for name in shared_options()}
+    result = {}
+    for name in written_order(role):
+        if name in shared_options():
+            otherwise = f"registry_{name} | default(omit)"
+        else:
+            otherwise = f"__{role}.{name} | default(omit)"
+        if name == "on_backend_change":
+            otherwise = f"registry_{name} | default({otherwise})"
+        result[name] = f"{{{{ {role}_{name} | default({otherwise}) }}}}"
+    return result
+
+
+def tasks_file(role: str) -> Path:
+    """The file with the task that calls the role's module."""
+    return ROOT / "roles" / role / "tasks" / TASKS.get(role, "main.yml")
+
+
+def task(role: str) -> str:
+    """Text of the file with the role's task, with all arguments of its module."""
+    path = tasks_file(role)
+    before, begin, rest = path.read_text(encoding="utf-8").partition(ARGUMENTS_BEGIN)
+    _, end, after = rest.partition(ARGUMENTS_END)
+    if not begin or not end:
+        raise RuntimeError(f"{path}: put {ARGUMENTS_BEGIN!r} and {ARGUMENTS_END!r} where the arguments belong")
+    lines = "".join(f'    {name}: "{value}"\n' for name, value in arguments(role).items())
+    return f"{before}{begin}{lines}{end}{after}"
 
 
 def _plain(text: str) -> str:
@@ -290,20 +370,24 @@ def _plain(text: str) -> str:
 
 
 def defaults(role: str) -> str:
-    """Text of defaults/main.yml: variables with a default are set, the others are listed in comments."""
+    """Text of defaults/main.yml: all variables in comments, because a value here would hide module_defaults."""
     lines = [
         "---",
         "# Written by `make roles` from the module's documentation.",
-        "# A variable that is commented out has no default; unless you set it, the cluster's value is left as it is.",
+        "# Nothing is set here, so that module_defaults apply to the role. A value in a comment is the module's.",
+        "# A variable without a value has no default; unless you set it, the cluster's value is left as it is.",
     ]
+    own = _secure_logging(role)
     for name, option in role_options(role).items():
         lines.append("")
         for sentence in option["description"]:
             lines += [f"# {line}" for line in textwrap.wrap(_plain(sentence), 110)]
         if "choices" in option:
             lines.append(f"# One of: {', '.join(map(str, option['choices']))}")
-        if "default" in option:
+        if name in own:
             lines.append(_yaml({name: option["default"]}).rstrip())
+        elif "default" in option:
+            lines.append(f"# {name}: {json.dumps(option['default'], ensure_ascii=False)}".replace('"', ""))
         else:
             shape = "{" + ", ".join(option["options"]) + "}" if "options" in option else f"<{option['type']}>"
             lines += [f"# {line}" for line in textwrap.wrap(f"{name}: {shape}", 110, subsequent_indent="  ")]
@@ -341,8 +425,7 @@ def _rows(options: Options, prefix: str = "") -> list[str]:
 def readme_variables(role: str) -> str:
     """The part of README.md between the markers, including the markers."""
     options = role_options(role)
-    if role == SITE:
-        options |= {part: {**options[part], "options": {}} for part in PARTS}
+    options |= {part: {**options[part], "options": {}} for part in PARTS if part in options}
     table = ["| variable | type | default | meaning |", "| --- | --- | --- | --- |", *_rows(options)]
     return "\n".join([BEGIN, "", *table, "", END])
 
@@ -361,6 +444,7 @@ def files(role: str) -> dict[Path, str]:
         folder / "meta" / "argument_specs.yml": argument_specs(role),
         folder / "defaults" / "main.yml": defaults(role),
         folder / "README.md": before + readme_variables(role) + after,
+        tasks_file(role): task(role),
     }
 
 

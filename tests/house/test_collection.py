@@ -180,7 +180,7 @@ def test_the_playbook_for_all_parts_names_what_it_does_not_know_and_prints_no_se
 
     assert "No answer from the API server https://127.0.0.1:1" in said(registry_storage=secret)
     text = said(registry_storage=secret, image_limits=[{"namespaces": ["a"]}, wrong], image_pruner={"state": "gone"})
-    assert "no such option: image_limits.limits" in text
+    assert "Unsupported parameters: image_limits.limits (did you mean image_limits.limits_name?)" in text
     assert "value of state must be one of: present, absent, got: gone found in image_pruner" in text
     assert "No answer" not in text
 

@@ -16,7 +16,8 @@ from tests.house import role_files
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
-OWN = {"secure_logging"}
+OWN = {"secure_logging", "on_backend_change"}
+"""Variables of the role `registry` that are not options shared by all parts."""
 
 each_role = pytest.mark.parametrize("role", ROLES)
 each_part = pytest.mark.parametrize("role", role_files.PARTS)
@@ -77,9 +78,15 @@ def test_files_are_as_the_modules_documentation_says(role: str) -> None:
 def test_defaults_are_the_specs_names_and_values(role: str) -> None:
     spec = _spec(role)
     path = ROOT / "roles" / role / "defaults" / "main.yml"
-    assert _yaml(path) == {name: option["default"] for name, option in spec.items() if "default" in option}
-    listed = re.findall(r"^(?:# )?(\w+):", path.read_text(encoding="utf-8"), re.MULTILINE)
+    text = path.read_text(encoding="utf-8")
+    listed = re.findall(r"^(?:# )?(\w+):", text, re.MULTILINE)
     assert [name for name in listed if name in spec or name.startswith(f"{role}_")] == list(spec)
+    # What is set here would hide module_defaults, so the modules' defaults are in comments only.
+    assert (_yaml(path) or {}) == {name: False for name in spec if name.endswith("_secure_logging")}
+    shown = yaml.safe_load("\n".join(re.findall(r"^(?:# )?(\w+: [^<{\n].*)$", text, re.MULTILINE)))
+    assert {name: shown[name] for name in spec if "default" in spec[name]} == {
+        name: option["default"] for name, option in spec.items() if "default" in option
+    }
 
 
 @each_role
@@ -99,8 +106,8 @@ def test_the_readme_has_every_variable_with_its_default(role: str) -> None:
 
 @each_role
 def test_variables_carry_the_roles_name(role: str) -> None:
-    # The dictionaries of the role `registry` are named after the modules whose options they hold.
-    parts = set(role_files.PARTS) if role == role_files.SITE else set()
+    # A dictionary is named after the module whose options it holds.
+    parts = set(role_files.PARTS) if role == role_files.SITE else {role}
     assert all(name.startswith(f"{role}_") for name in set(_spec(role)) - parts)
 
 
@@ -108,46 +115,61 @@ def test_variables_carry_the_roles_name(role: str) -> None:
 def test_every_option_of_the_module_can_be_given(role: str) -> None:
     options = role_files.module_documentation(role)["options"]
     spec = _spec(role)
-    assert {name.removeprefix(f"{role}_") for name in spec} - OWN == set(options)
+    own = {name.removeprefix(f"{role}_") for name in spec} - {"secure_logging", role}
+    assert own == set(options)
+    assert set(spec[role]["options"]) == set(options) - _shared()
     arguments = _module_task(role, role)[f"{role_files.COLLECTION}.{role}"]
     assert set(arguments) == set(options)
     for name, value in arguments.items():
-        variable = f"{role}_{name}"
-        always = "default" in spec[variable] or options[name].get("required")
-        assert value == (f"{{{{ {variable} }}}}" if always else f"{{{{ {variable} | default(omit) }}}}"), name
+        # An argument that is always passed would hide module_defaults.
+        otherwise = f"registry_{name}" if name in _shared() else f"__{role}.{name}"
+        expected = f"{{{{ {role}_{name} | default({otherwise} | default(omit)) }}}}"
+        if name == "on_backend_change":
+            expected = expected.replace("default(", "default(registry_on_backend_change | default(", 1).replace(
+                " }}", ") }}"
+            )
+        assert value == expected, name
+
+
+def test_the_role_for_all_takes_every_option_of_its_module_once() -> None:
+    site = role_files.SITE
+    options = role_files.module_documentation(site)["options"]
+    arguments = _module_task(site, site)[f"{role_files.COLLECTION}.{site}"]
+    assert set(arguments) == set(options)
+    assert {name.removeprefix("registry_") for name in _spec(site)} - OWN - {"storage", "pullsecret"} == set(
+        options
+    ) - {"mode", "registry_storage", "registry_pullsecret"}
+    for name, value in arguments.items():
+        if name in _shared():
+            assert value == f"{{{{ registry_{name} | default(omit) }}}}", name
+        elif name != "mode":
+            assert value == f"{{{{ __registry_given.{name} | default(omit, true) }}}}", name
 
 
 @each_part
 def test_every_option_can_be_given_in_the_dictionary_of_the_role_for_all(role: str) -> None:
     options = role_files.module_documentation(role)["options"]
-    assert set(_spec(role_files.SITE)[role]["options"]) == set(options)
-    arguments = _module_task(role_files.SITE, role)[f"{role_files.COLLECTION}.{role}"]
-    assert set(arguments) == set(options)
-    source = "__registry_limit" if role == "image_limits" else role
-    for name, value in arguments.items():
-        if name not in _shared():
-            otherwise = "omit"
-        elif "default" in _spec(role_files.SITE)[f"registry_{name}"]:
-            otherwise = f"registry_{name}"
-        else:
-            otherwise = f"registry_{name} | default(omit)"
-        assert value == f"{{{{ {source}.{name} | default({otherwise}) }}}}", name
+    # What all parts share is given once for all. The module refuses other names, so the role's spec lists none.
+    assert "options" not in _spec(role_files.SITE)[role]
+    assert set(role_files.role_options(role_files.SITE)[role]["options"]) == set(options) - _shared()
+    taken = role_files.module_documentation(role_files.SITE)["options"][role]["suboptions"]
+    assert set(taken) == set(options) - _shared()
 
 
-@each_part
-def test_the_first_look_writes_nothing_and_check_mode_stays_check_mode(role: str) -> None:
-    task = _module_task(role_files.SITE, role)
-    assert task["check_mode"] == "{{ __registry_first or ansible_check_mode }}"
-    assert task["changed_when"] == "not __registry_first and __registry_seen is changed"
-
-
-def test_the_role_for_all_goes_through_all_parts_in_order() -> None:
-    includes = _yaml(ROOT / "roles" / role_files.SITE / "tasks" / "parts.yml")
-    assert [task["ansible.builtin.include_tasks"]["file"] for task in includes] == [
-        f"{part}.yml" for part in role_files.PARTS
-    ]
-    for task, part in zip(includes, role_files.PARTS, strict=True):
-        assert task["tags"] == task["ansible.builtin.include_tasks"]["apply"]["tags"] == ["registry", part]
+def test_both_entry_points_are_the_same_task_in_another_mode() -> None:
+    folder = ROOT / "roles" / role_files.SITE
+    entries = _yaml(folder / "meta" / "argument_specs.yml")["argument_specs"]
+    assert set(entries) == {"main", "verify"}
+    assert entries["verify"]["options"] == entries["main"]["options"]
+    for entry, mode in (("main", "configure"), ("verify", "verify")):
+        (task,) = _yaml(folder / "tasks" / f"{entry}.yml")
+        assert task["ansible.builtin.import_tasks"] == "page.yml"
+        assert task["vars"] == {"__registry_mode": mode}
+    (page,) = _yaml(folder / "tasks" / "page.yml")
+    assert page["alauda.image_registry.registry"]["mode"] == "{{ __registry_mode }}"
+    assert page["tags"] == ["registry", *role_files.PARTS]
+    assert _yaml(folder / "vars" / "main.yml")["__registry_parts"] == list(role_files.PARTS)
+    assert not {"check_mode", "changed_when", "failed_when"} & set(page)
 
 
 @each_part
@@ -174,13 +196,14 @@ def test_what_could_log_secrets_is_kept_out_of_logs_and_the_result_is_published(
     spec = getattr(_argspec, role.removeprefix("registry_").removeprefix("image_").upper())
     secretive = role in role_files.SECRETIVE
     assert secretive is _has_secrets(spec)
-    for place, prefix in ((role, role), (role_files.SITE, "registry")):
-        task = _module_task(place, role)
-        assert task.get("no_log") == (f"{{{{ {prefix}_secure_logging }}}}" if secretive else None)
-    assert _module_task(role, role)["register"] == f"{role}_result"
-    if secretive:
-        assert _yaml(ROOT / "roles" / role / "defaults" / "main.yml")[f"{role}_secure_logging"] is True
-        assert _yaml(ROOT / "roles" / role_files.SITE / "defaults" / "main.yml")["registry_secure_logging"] is True
+    for place in (role, role_files.SITE):
+        task = _module_task(place, place)
+        logged = secretive or place == role_files.SITE
+        assert task.get("no_log") == (f"{{{{ {place}_secure_logging }}}}" if logged else None)
+        assert task["register"] == f"{place}_result"
+        # The module masks its secrets (tests/integration/test_secrets.py), so hiding the whole task is a choice.
+        if logged:
+            assert _yaml(ROOT / "roles" / place / "defaults" / "main.yml")[f"{place}_secure_logging"] is False
 
 
 def _has_secrets(spec: dict[str, Any]) -> bool:
@@ -192,6 +215,13 @@ def test_playbooks_are_tagged_alike_and_gather_nothing(playbook: str) -> None:
     (play,) = _yaml(ROOT / "playbooks" / f"{playbook}.yml")
     assert play["gather_facts"] is False
     (task,) = play["tasks"]
-    role = task["ansible.builtin.import_role"]["name"].removeprefix(f"{role_files.COLLECTION}.")
-    # The role for all parts tags each part itself.
-    assert task.get("tags") == (None if role == role_files.SITE else ["registry", role])
+    called = task.get("ansible.builtin.import_role") or task["ansible.builtin.include_role"]
+    # The role for all parts tags its task itself.
+    if called["name"] == f"{role_files.COLLECTION}.{role_files.SITE}":
+        assert "tags" not in task
+        return
+    part = {"limits": "image_limits", "pruner": "image_pruner", "pullsecret": "registry_pullsecret"}.get(
+        playbook, "registry_storage"
+    )
+    assert part in called["name"]
+    assert task["tags"] == called.get("apply", task)["tags"] == ["registry", part]

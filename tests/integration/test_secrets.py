@@ -25,9 +25,28 @@ def forms(secret: str) -> list[str]:
     return [secret, base64.b64encode(secret.encode()).decode()]
 
 
+def asked_of(way: str, storage: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
+    """The task that has this storage configured: by the module, or by one of the roles with its variables."""
+    if way == "module":
+        return {"alauda.image_registry.registry_storage": {**storage, **shared}, "register": "registry_storage_result"}
+    if way == "role for storage":
+        variables = {f"registry_storage_{name}": value for name, value in {**storage, **shared}.items()}
+        role = "registry_storage"
+    else:
+        variables = {f"registry_{name}": value for name, value in shared.items()} | {"registry_storage": storage}
+        role = "registry"
+    # An included role cannot ignore its errors; a rescued block shows them in the same way.
+    included = {"ansible.builtin.include_role": {"name": f"alauda.image_registry.{role}"}, "vars": variables}
+    return {"block": [included], "rescue": [{"ansible.builtin.debug": {"msg": "rescued"}}]}
+
+
+@pytest.mark.parametrize("way", ["module", "role for storage", "role for all"])
 @pytest.mark.parametrize("works", [True, False], ids=["success", "failure"])
-def test_nothing_secret_is_printed(lab: Lab, tmp_path: Path, works: bool) -> None:
-    """Plain and base64, in success and failure, from the task's values and from a kubeconfig given as a dictionary."""
+def test_nothing_secret_is_printed(lab: Lab, tmp_path: Path, works: bool, way: str) -> None:
+    """Plain and base64, in success and failure, from the task's values and from a kubeconfig given as a dictionary.
+
+    The roles hide no task: what the module masks is enough, and a failure is shown once, with its reason.
+    """
     options = lab.s3()
     access, secret = options["access_key"], options["secret_key"]
     if not works:
@@ -35,23 +54,22 @@ def test_nothing_secret_is_printed(lab: Lab, tmp_path: Path, works: bool) -> Non
     kubeconfig = yaml.safe_load(Path(lab.kubeconfig).read_text())
     key = kubeconfig["users"][0]["user"]["client-key-data"]
     http_secret = lab.config()["spec"]["httpSecret"]
-    task = {
-        "backend": "s3",
-        "s3": {**options, "access_key": "{{ access }}", "secret_key": "{{ secret }}"},
-        "kubeconfig": kubeconfig,
-    }
-    tasks: list[dict[str, Any]] = [
-        {"alauda.image_registry.registry_storage": task, "register": "result", "ignore_errors": True},
-        {"ansible.builtin.debug": {"var": "result"}},
-    ]
+    storage = {"backend": "s3", "s3": {**options, "access_key": "{{ access }}", "secret_key": "{{ secret }}"}}
+    task = asked_of(way, storage, {"kubeconfig": kubeconfig})
+    if way == "module":
+        task["ignore_errors"] = True
+    result = "registry_result" if way == "role for all" else "registry_storage_result"
+    tasks: list[dict[str, Any]] = [task, {"ansible.builtin.debug": {"var": result}}]
     values = tmp_path / "values.yml"
     values.write_text(yaml.safe_dump({"access": access, "secret": secret}))
     flags = ("-vvvv", "--diff", "-e", f"@{values}")
     shown = play(tmp_path, tasks, *flags, timeout=600, ANSIBLE_LOG_PATH=str(tmp_path / "log"))
     everything = shown.stdout + shown.stderr + (tmp_path / "log").read_text()
     assert ("failed=0" in shown.stdout) is True
-    assert ("ignored=0" in shown.stdout) is works
+    assert ("ignored=0" in shown.stdout and "rescued=0" in shown.stdout) is works
     assert "sha256:" in everything
+    assert shown.stdout.count("fatal: ") == (0 if works else 1)
+    assert "censored" not in everything
     for value in (access, secret, http_secret, key):
         for form in forms(value):
             assert form not in everything, f"…{form[-6:]} is shown"
