@@ -38,7 +38,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
 
 try:
     import urllib3
-    import yaml as _yaml  # noqa: F401
+    import yaml as _yaml  # noqa: F401 - kubeconfig needs it
 
     IMPORT_ERROR: str | None = None
 except ImportError:  # pragma: no cover - depends on the interpreter Ansible chose

@@ -188,7 +188,7 @@ def _find(documents: Sequence[Document], kind: str, name: str, optional: bool = 
 
 
 def _instead(kind: str, known: Sequence[str]) -> str:
-    return f"; it has the {kind}s {', '.join(sorted(known))}" if 0 < len(known) <= 10 else ""
+    return f" (its {kind}s: {', '.join(sorted(set(known)))})" if 0 < len(known) <= 10 else ""
 
 
 def _settings(cluster: _Item, user: _Item | None) -> Settings:

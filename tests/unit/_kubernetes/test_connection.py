@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     ClientError,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.connection import (
+    ENVIRONMENT,
     TokenFile,
     access,
     connect,
@@ -184,6 +186,76 @@ def test_a_kubeconfig_that_is_missing_and_one_that_is_wrong_are_told_apart(tmp_p
     with pytest.raises(ClientError, match=r"Cannot read .* from the default kubeconfig: .*nowhere"):
         access({"context": "nowhere"}, variables)
     assert access({}, variables).settings.server == "http://127.0.0.1:1"
+
+
+# -- single options ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by_environment", [False, True], ids=["option", "environment"])
+def test_single_options_override_the_kubeconfig(by_environment: bool, tmp_path: Path) -> None:
+    content = kubeconfig_for(
+        "https://kubeconfig.example.com", {"token": "t", "client-certificate-data": b64(CERTIFICATE)}
+    )
+    content["clusters"][0]["cluster"].update(
+        {
+            "certificate-authority-data": b64(AUTHORITY),
+            "proxy-url": "http://kubeconfig.example.com",
+            "tls-server-name": "n",
+        }
+    )
+    for name, pem in {"ca": CERTIFICATE, "certificate": AUTHORITY, "key": AUTHORITY_KEY}.items():
+        (tmp_path / name).write_bytes(pem)
+    path = tmp_path / "kubeconfig"
+    path.write_text(json.dumps(content))
+    options = {
+        "kubeconfig": str(path),
+        "host": "https://option.example.com/",
+        "validate_certs": "no",
+        "ca_cert": str(tmp_path / "ca"),
+        "client_cert": str(tmp_path / "certificate"),
+        "client_key": str(tmp_path / "key"),
+        "proxy": "http://option.example.com:3128",
+        "no_proxy": "elsewhere.example.com",
+    }
+    if by_environment:
+        found = connect({}, {ENVIRONMENT[option]: value for option, value in options.items()})
+        settings = access({}, {ENVIRONMENT[option]: value for option, value in options.items()}).settings
+    else:
+        params = {**options, "validate_certs": False}
+        found = connect(params, {ENVIRONMENT[option]: "/of/no/account" for option in options})
+        settings = access(params, {}).settings
+    # host with a client certificate is complete, so the kubeconfig adds nothing
+    assert (settings.server_name, settings.verify, list(found.headers())) == ("", False, [])
+    assert (settings.authorities, settings.certificate, settings.key) == (CERTIFICATE, AUTHORITY, AUTHORITY_KEY)
+    assert (found.host, str(found.pool.proxy)) == ("https://option.example.com", options["proxy"])
+    one_by_one: dict[str, tuple[str, Any]] = {
+        "host": ("server", "https://option.example.com"),
+        "validate_certs": ("verify", False),
+        "ca_cert": ("authorities", CERTIFICATE),
+        "client_cert": ("certificate", AUTHORITY),
+        "client_key": ("key", AUTHORITY_KEY),
+        "proxy": ("proxy", options["proxy"]),
+    }
+    plain = access({"kubeconfig": content}, {}).settings
+    for option, (name, value) in one_by_one.items():
+        given = False if option == "validate_certs" else options[option]
+        assert access({"kubeconfig": content, option: given}, {}).settings == replace(plain, **{name: value})
+
+
+def test_an_empty_proxy_means_none_and_no_proxy_replaces_the_environment_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"host": "https://api.example.com", "api_key": "x"}
+    for name in ("http", "https", "all", "no"):
+        monkeypatch.delenv(f"{name}_proxy", raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.com:3128")
+    monkeypatch.setenv("NO_PROXY", "*")
+    assert getattr(connect(given, {}).pool, "proxy", None) is None
+    assert connect({**given, "no_proxy": "x"}, {}).pool.proxy.host == "proxy.example.com"
+    assert getattr(connect({**given, "no_proxy": "x", "proxy": ""}, {}).pool, "proxy", None) is None
+    headers = {"proxy_headers": {"proxy_basic_auth": "me:pw", "user_agent": "a"}, "no_proxy": "x"}
+    assert connect({**given, **headers}, {}).pool.proxy_headers == {
+        "proxy-authorization": "Basic bWU6cHc=",
+        "user-agent": "a",
+    }
 
 
 # -- secrets -----------------------------------------------------------------------------------------------------------
