@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""AnsibleModule with the one thing added that it cannot know: a kubeconfig given as a dictionary holds secrets."""
+"""AnsibleModule plus the one thing that it cannot know: a kubeconfig given as a dictionary holds secrets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
 
 
 class AnsibleModule(basic.AnsibleModule):  # type: ignore[misc]
-    """Masks single values inside the kubeconfig before anything is logged or returned."""
+    """Masks individual values inside the kubeconfig before anything is logged or returned."""
 
     params: dict[str, Any]
     check_mode: bool
