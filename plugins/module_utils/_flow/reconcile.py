@@ -245,7 +245,7 @@ class _Run(Generic[G, S]):
         result.values["differences"] = [
             {"object": one.object, "field": one.field, "is": one.actual, "should": one.wanted} for one in found
         ]
-        result.values["verification"] = report.not_verified("the cluster differs from what was asked for")
+        result.values["verification"] = report.not_verified("the cluster differs from what was requested")
         return result
 
     # -- afterwards ----------------------------------------------------------------------------------------------------
@@ -332,7 +332,7 @@ class _Run(Generic[G, S]):
             return replace(done, warnings=(*done.warnings, *(text for text in again.warnings if text not in known)))
         return Failed(
             "ChangedAgain",
-            "; ".join([*again.refusals, *(f"{name} differs from what was asked" for name in changed)]),
+            "; ".join([*again.refusals, *(f"{name} differs from what was requested" for name in changed)]),
             "It took effect, but somebody has changed it since.",
             "Find the other writer (another playbook, GitOps, a person), then run the task again.",
         )

@@ -144,7 +144,7 @@ def failure(course: Course, main: JSON | None, events: Sequence[str] = ()) -> st
     begin = (
         "The change was stored, but it did not take effect"
         if course.changed
-        else "Nothing had to be changed, but what was asked for does not work"
+        else "Nothing had to be changed, but the requested state does not work"
     )
     if isinstance(verdict, Failed):
         text = f"{begin}: {verdict.cause}"
