@@ -231,11 +231,11 @@ REGISTRY: Spec = {
     "image_pruner": {"type": "dict", "options": PRUNER},
     "mode": {"type": "str", "choices": ["configure", "verify"], "default": "configure"},
 }
-"""The page as one task: each part takes the options of its module, without those that all parts share."""
+"""The page as one task: each part takes the options of its module, except those that all parts share."""
 
 
 def merged(*specs: Mapping[str, dict[str, Any]]) -> Spec:
-    """One argument spec out of several; a name may be given once only. Raises ValueError on a clash."""
+    """Several argument specs merged into one. Raises ValueError if a name occurs twice."""
     result: Spec = {}
     for spec in specs:
         clash = result.keys() & spec.keys()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The vendor's page as one task: all parts that were asked for go through the flow together."""
+"""The vendor's page as one task: all requested parts go through the flow together."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def run_page(module: Module) -> None:
 
 
 def parts(platform: Platform, params: JSON) -> list[Part[Any, Any]]:
-    """The parts that were asked for, in the order in which they are written."""
+    """The requested parts, in the order in which they are written."""
     shared = {name: params[name] for name in SHARED}
     found: list[Part[Any, Any]] = []
     if params.get("registry_storage"):
@@ -64,7 +64,7 @@ def parts(platform: Platform, params: JSON) -> list[Part[Any, Any]]:
 
 
 def _storage(params: JSON) -> dict[str, Any]:
-    """A comparison is made by a client that cannot write, so the registry cannot be given an upload either."""
+    """A comparison uses a client that cannot write, so it cannot upload to the registry either."""
     options = dict(params["registry_storage"])
     if params["mode"] == "verify" and options.get("probe") == "write":
         options["probe"] = "require"
@@ -72,7 +72,7 @@ def _storage(params: JSON) -> dict[str, Any]:
 
 
 def combined(found: Sequence[Part[Any, Any]], results: Sequence[Result]) -> Result:
-    """One result out of the parts'. Values: ``parts`` by name (a list for image_limits), ``summary``, ``diff``."""
+    """All results combined into one. Values: ``parts`` by name (a list for image_limits), ``summary``, ``diff``."""
     total = Result(changed=any(result.changed for result in results))
     by_part: dict[str, Any] = {}
     before: dict[str, Any] = {}

@@ -29,7 +29,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._registry.pl
 
 
 class Module(Protocol):
-    """What is used of AnsibleModule."""
+    """The part of AnsibleModule that is used here."""
 
     params: dict[str, Any]
     check_mode: bool
@@ -47,7 +47,7 @@ _progress: Progress | None = None
 
 @contextlib.contextmanager
 def progress_to(progress: Progress | None) -> Iterator[None]:
-    """Have each change of state reported while a task of this process waits."""
+    """Report each change of state to ``progress`` while a task of this process waits."""
     global _progress
     _progress = progress
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Modules against the embedded cluster: a real API server, real registry processes, a real S3 API.
+"""Runs the modules against the embedded cluster: a real API server, real registry processes, a real S3 API.
 
 One cluster serves the whole session; every test starts from the same settled state (emptyDir, Unmanaged, one replica).
 """
@@ -34,10 +34,10 @@ NAMESPACE = ALAUDA.namespace
 DEPLOYMENT = namespaced(NAMESPACE, "deployments", ALAUDA.deployment, api="/apis/apps/v1")
 FAULT = "lab.alauda.io/fault"
 REFUSAL = "Unable to apply resources"
-"""How the operator begins what it has against a change."""
+"""How the operator's message about a refused change begins."""
 SOON = 12.0 + 11.0
-"""Seconds from a failure's evidence to the verdict, by the task's own clock: a sign is looked at for 12 s at most, and
-one look may take 11 s, since a registry that does not answer is given up after 10 and asked once a second at most."""
+"""Seconds from a failure's evidence to the verdict, by the task's own clock: a sign must persist for 12 s at most, and
+one check may take 11 s, since the registry is queried once a second at most and given 10 s to answer."""
 
 
 def _text(warning: Any) -> str:
@@ -47,7 +47,7 @@ def _text(warning: Any) -> str:
 
 @dataclass
 class Lab:
-    """The cluster with what tests do to it by hand, past the collection."""
+    """The cluster, with what tests do to it directly, without the collection."""
 
     cluster: Cluster
     client: Client
@@ -66,7 +66,7 @@ class Lab:
             **args,
         }
         main = importlib.import_module(f"{MODULES}.{module}").main
-        # A module of its own process finds nothing of what others have warned of.
+        # A module that has its own process does not see the warnings of earlier ones.
         module_warnings._global_warnings.clear()
         module_warnings._global_deprecations.clear()
         output = io.StringIO()
@@ -91,7 +91,7 @@ class Lab:
         self.client.patch(ALAUDA.config_path, {"spec": spec})
 
     def annotate_nodes(self, **annotations: str | None) -> None:
-        """Set faults and speeds for all Pods started from now on; lab.alauda.io/ is put in front, _ becomes -."""
+        """Set faults and speeds for all Pods started from now on. Keys are prefixed by lab.alauda.io/; _ becomes -."""
         body = {
             "metadata": {
                 "annotations": {f"lab.alauda.io/{key.replace('_', '-')}": value for key, value in annotations.items()}
@@ -100,7 +100,7 @@ class Lab:
         self.client.patch("/api/v1/nodes/lab-node", body)
 
     def claim(self, *modes: str, storage_class: str = "lab") -> str:
-        """Create a claim with a name of its own."""
+        """Create a claim with a unique name."""
         name = f"claim-{uuid.uuid4().hex[:8]}"
         self.client.create(
             namespaced(NAMESPACE, "persistentvolumeclaims"),
@@ -138,7 +138,7 @@ class Lab:
 
     @contextlib.contextmanager
     def without_operator(self) -> Iterator[None]:
-        """Nobody but the task looks at anything meanwhile; Config goes on saying what the operator said last."""
+        """Stop the operator meanwhile: Config keeps the status that the operator wrote last."""
         self.cluster.kill("operator")
         try:
             yield
@@ -146,23 +146,23 @@ class Lab:
             self.cluster.launch("operator")
 
     def pods(self) -> list[dict[str, Any]]:
-        """The registry's Pods, without those that have ended and only stay listed."""
+        """The registry's Pods, without those that have ended and are only still listed."""
         path = namespaced(NAMESPACE, "pods")
         items, _ = self.client.list(path, label_selector="app.kubernetes.io/name=image-registry")
         return [dict(item) for item in items if item["status"].get("phase") not in ("Failed", "Succeeded")]
 
     def heal(self) -> None:
-        """Lift the Node's fault from the Pods that are there; each keeps the one it was started with otherwise."""
+        """Clear the Node's fault and that of every existing Pod, which otherwise keeps the one it was started with."""
         self.annotate_nodes(fault=None)
         for pod in self.pods():
             path = namespaced(NAMESPACE, "pods", pod["metadata"]["name"])
             self.client.patch(path, {"metadata": {"annotations": {FAULT: ""}}})
 
     def fails(self, evidence: str, **task: Any) -> dict[str, Any]:
-        """The result of a task that must fail: by a verdict, not because time is up, and soon after the evidence.
+        """The result of a task that must fail: by a verdict, not by a timeout, and soon after the evidence.
 
-        evidence: expression for what the timeline says from when on it has been seen. A slow machine only sees it
-        later: what is promised begins there.
+        evidence: regular expression for the first timeline entry that shows it. A slow machine sees the evidence later,
+        so the time that is promised starts there.
         """
         result = self.storage(**task)
         assert result.get("failed"), result["verification"]["summary"]
@@ -183,13 +183,13 @@ class Lab:
         namespace: str = "",
         given: bool = True,
     ) -> None:
-        """Wait until the API server, which learns of roles by watches, gives all these rights, or none of them.
+        """Wait until the API server, which learns about roles by watches, grants all these rights, or none of them.
 
-        namespace: in which; everywhere if not given.
+        namespace: where they apply; cluster-wide if not given.
         """
 
         def answers() -> list[str]:
-            """Rights that are not as they will be."""
+            """Rights that are not yet as expected."""
             wrong = []
             for rule in rules:
                 for api in rule["apiGroups"]:
@@ -201,7 +201,7 @@ class Lab:
                         ]
             return wrong
 
-        until(f"rights of {user or group} are {'given' if given else 'taken'}", lambda: not answers(), state=answers)
+        until(f"rights of {user or group} {'granted' if given else 'revoked'}", lambda: not answers(), state=answers)
 
     def _may(
         self, verb: str, api: str, resource: str, rule: dict[str, Any], namespace: str, user: str, group: str
@@ -219,7 +219,7 @@ class Lab:
 
     @contextlib.contextmanager
     def cluster_role(self, name: str, rules: list[dict[str, Any]]) -> Iterator[str]:
-        """Kubeconfig of a user, in a group of this name, who has these rights everywhere."""
+        """Kubeconfig of a user, in a group of this name, who has these rights cluster-wide."""
         rbac = "/apis/rbac.authorization.k8s.io/v1"
         about = {"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": {"name": name}}
         self.client.create(f"{rbac}/clusterroles", {**about, "kind": "ClusterRole", "rules": rules})
@@ -238,18 +238,18 @@ class Lab:
             self.client.delete(f"{rbac}/clusterroles/{name}")
 
     def moving(self) -> str:
-        """What has not come to rest yet; empty when a task with nothing to do finds all it needs at its first look."""
+        """What has not settled yet; empty when a task with nothing to do finds everything it needs at first sight."""
         config, deployment, pods = self.config(), self.client.get(DEPLOYMENT), self.pods()
         status = config.get("status") or {}
         trusted = ((config["spec"]["storage"].get("s3") or {}).get("trustedCA") or {}).get("name")
         certificates = self._find("ConfigMap", ALAUDA.certificates) or {}
         if ("storage-ca-bundle.pem" in (certificates.get("data") or {})) is not bool(trusted):
             return f"the operator has not adjusted the registry's certificates to the trusted CA {trusted!r}"
-        said = {item["type"]: (item["status"], item.get("reason")) for item in status.get("conditions") or []}
+        conditions = {item["type"]: (item["status"], item.get("reason")) for item in status.get("conditions") or []}
         if status.get("observedGeneration") != config["metadata"]["generation"]:
             return f"the operator has not seen Config's generation {config['metadata']['generation']}: {status}"
-        if (said.get("Available"), said.get("Progressing")) != (("True", "Ready"), ("False", "Ready")):
-            return f"the operator says {status.get('conditions')}"
+        if (conditions.get("Available"), conditions.get("Progressing")) != (("True", "Ready"), ("False", "Ready")):
+            return f"the operator reports {status.get('conditions')}"
         if deployment is None:
             return "there is no Deployment"
         template = deployment["spec"]["template"]
@@ -260,15 +260,15 @@ class Lab:
         counts = [state.get(key, 0) for key in ("replicas", "updatedReplicas", "availableReplicas")]
         if state.get("observedGeneration") != deployment["metadata"]["generation"] or set(counts) != {wanted}:
             return f"the Deployment is not complete: {state}"
-        lives = {
+        true_conditions = {
             pod["metadata"]["name"]: [
                 item["type"] for item in pod["status"].get("conditions") or [] if item["status"] == "True"
             ]
             for pod in pods
         }
         leaving = [pod["metadata"]["name"] for pod in pods if "deletionTimestamp" in pod["metadata"]]
-        if len(pods) != wanted or leaving or not all("Ready" in true for true in lives.values()):
-            return f"Pods and what is true of them: {lives}; leaving: {leaving}"
+        if len(pods) != wanted or leaving or not all("Ready" in true for true in true_conditions.values()):
+            return f"Pods and their true conditions: {true_conditions}; terminating: {leaving}"
         slices, _ = self.client.list(
             namespaced(NAMESPACE, "endpointslices", api="/apis/discovery.k8s.io/v1"),
             label_selector=f"kubernetes.io/service-name={ALAUDA.service}",
@@ -281,7 +281,7 @@ class Lab:
             for address in end["addresses"]
         }
         if ends != {pod["status"]["podIP"] for pod in pods}:
-            return f"the Service leads to {ends}, and the Pods are {sorted(lives)}"
+            return f"the Service routes to {ends}, and the Pods are {sorted(true_conditions)}"
         asked = namespaced(NAMESPACE, "services", f"https:{ALAUDA.service}:{ALAUDA.port}")
         reply = self.client.raw("GET", f"{asked}/proxy/v2/", retry=False)
         return "" if reply.status in (200, 401) else f"the Service answers {reply.status} {reply.text[:200]}"
@@ -292,10 +292,10 @@ class Lab:
         return dict(found) if found is not None else None
 
     def rest(self) -> None:
-        """Wait until nothing moves any more.
+        """Wait until the cluster has settled.
 
-        A task is done when each Pod serves; that the Service leads to them is another controller's work, and may come
-        later on a busy machine. A task that finds the Service without a Pod waits, and asks the Pods instead.
+        A task is done when each Pod serves; routing the Service to them is another controller's work, and may happen
+        later on a busy machine. A task that finds the Service without endpoints waits, and queries the Pods instead.
         """
         until("the cluster is at rest", lambda: not self.moving(), state=self.moving)
 
@@ -313,7 +313,7 @@ class Lab:
         assert not result.get("failed"), result["msg"]
         self.delete("secrets", ALAUDA.user_secret)
         # The operator keeps a CA that is no longer trusted until the next event of a Secret or ConfigMap, and renews
-        # the Pods then. That event must not be one of the test's own.
+        # the Pods then. The test itself must not be what causes that event.
         path = namespaced(NAMESPACE, "configmaps", ALAUDA.certificates)
         self.client.patch(path, {"metadata": {"annotations": {"lab.alauda.io/settled": uuid.uuid4().hex}}})
         self.rest()
@@ -336,7 +336,7 @@ def lab(_lab: Lab) -> Lab:
 
 @pytest.fixture
 def proxy(lab: Lab) -> Iterator[ApiProxy]:
-    """A counting, fault injecting proxy in front of the settled cluster's API server."""
+    """A proxy that counts requests and injects faults, in front of the settled cluster's API server."""
     with ApiProxy(lab.kubeconfig) as running:
         yield running
 

@@ -26,7 +26,7 @@ def play(
     command: Path = THIS,
     **variables: str,
 ) -> subprocess.CompletedProcess[str]:
-    """Run tasks on localhost, whatever their end. folder: for what belongs to the run. variables: environment."""
+    """Run tasks on localhost, whether or not they succeed. folder: for the run's files. variables: environment."""
     playbook = folder / "play.yml"
     playbook.write_text(yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
     ansible = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_HOME": str(folder / "home")}
@@ -42,7 +42,7 @@ def play(
 
 
 def find_python(version: str) -> Path | None:
-    """A Python of this version that starts: from PATH, or one that pyenv keeps without having it on PATH."""
+    """A working Python of this version: from PATH, or one that pyenv keeps without having it on PATH."""
     kept = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     candidates = [shutil.which(f"python{version}"), *sorted(kept.glob(f"{version}*/bin/python{version}"))]
     for candidate in candidates:
@@ -55,9 +55,9 @@ def find_python(version: str) -> Path | None:
 
 
 def environment(name: str, python: Path, what: Sequence[str]) -> Path:
-    """The bin folder of a virtual environment in .cache; `what` is for `uv pip install`, and a change makes it anew.
+    """The bin folder of a virtual environment in .cache; `what` goes to `uv pip install`, and a change recreates it.
 
-    Skips the test when uv is not there.
+    Skips the test when uv is missing.
     """
     folder = ROOT / ".cache" / name
     stamp = folder / "made-of"
@@ -65,7 +65,7 @@ def environment(name: str, python: Path, what: Sequence[str]) -> Path:
     if not stamp.exists() or stamp.read_text() != wanted:
         uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
         if uv is None:
-            pytest.skip(f"skipped on {name}: uv is not there to install it")
+            pytest.skip(f"skipped on {name}: uv is missing, so it cannot be installed")
         for command in (
             [uv, "venv", "--quiet", "--clear", "--python", str(python), str(folder)],
             [uv, "pip", "install", "--quiet", "--python", str(folder), *what],

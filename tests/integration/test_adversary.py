@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What somebody or something does against registry_storage: it neither says done too early nor waits without end."""
+"""Interference with registry_storage by others: it neither reports done too early nor waits forever."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def ok(result: dict[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def as_soon_as(condition: Callable[[], bool], act: Callable[[], object]) -> Iterator[None]:
-    """Do something in the background once a condition holds. The task must not be able to end before.
+    """Do something in the background once a condition holds. The task must not be able to end earlier.
 
-    What goes wrong in the background is raised when the task has ended.
+    An exception in the background is raised when the task has ended.
     """
     over, done = threading.Event(), threading.Event()
     wrong: list[Exception] = []
@@ -70,12 +70,12 @@ def as_soon_as(condition: Callable[[], bool], act: Callable[[], object]) -> Iter
         (lambda good: good["access_key"], lambda good: good["secret_key"][:-1]),
         (lambda good: good["secret_key"], lambda good: good["access_key"]),
     ],
-    ids=["last letter lost", "changed places"],
+    ids=["last letter lost", "swapped"],
 )
 def test_almost_the_right_credentials(
     lab: Lab, access: Callable[[dict[str, Any]], str], secret: Callable[[dict[str, Any]], str]
 ) -> None:
-    """The Pods of before go on serving with the good ones; that proves nothing about these."""
+    """The old Pods keep serving with the good credentials, which proves nothing about the new ones."""
     good = lab.s3()
     ok(lab.storage(backend="s3", s3=good))
     wrong = {**good, "access_key": access(good), "secret_key": secret(good)}
@@ -97,7 +97,7 @@ def test_the_secret_is_deleted_and_made_again(lab: Lab) -> None:
 
 
 def test_another_ca_and_back(lab: Lab) -> None:
-    """A CA that did not sign the endpoint's certificate is refused; the repair renews nothing and is no timeout."""
+    """A CA that did not sign the endpoint's certificate is refused; the repair renews no Pods and must not time out."""
     good = lab.s3()
     ok(lab.storage(backend="s3", s3=good))
     stranger = lab.client.get("/api/v1/namespaces/kube-system/configmaps/kube-root-ca.crt")
@@ -111,13 +111,13 @@ def test_another_ca_and_back(lab: Lab) -> None:
     assert same["changed"] is False
 
 
-def test_credentials_that_came_while_the_operator_was_dead(lab: Lab) -> None:
+def test_credentials_that_were_written_while_the_operator_was_down(lab: Lab) -> None:
     """The second run has nothing to write, and the first one's credentials never reached a Pod."""
     good = lab.s3()
     ok(lab.storage(backend="s3", s3=good))
     rotated = lab.cluster.s3.new_key(f"{good['bucket']}-user")
     task = {"backend": "s3", "s3": {**good, "access_key": rotated.access_key, "secret_key": rotated.secret_key}}
-    time.sleep(1.1)  # the API server writes down whole seconds only; the next one must be another, on any machine
+    time.sleep(1.1)  # the API server records whole seconds only; the next write must fall into another one
     lab.cluster.kill("operator")
     try:
         first = lab.storage(**task, wait_timeout=3)
@@ -134,13 +134,13 @@ OTHER = {"data": {"REGISTRY_STORAGE_S3_SECRETKEY": base64.b64encode(b"other").de
 
 
 def test_somebody_writes_other_credentials_at_the_end(lab: Lab, proxy: ApiProxy) -> None:
-    """No watch follows the Secret; a second look after the rollout does. The operator has not looked yet."""
+    """No watch follows the Secret; reading it again after the rollout finds the change before the operator does."""
 
     def rotate() -> None:
         lab.cluster.kill("operator")
         lab.client.patch(SECRET, OTHER)
 
-    # The registry is asked when everything else has become true.
+    # The registry is queried when everything else has been established.
     proxy.meanwhile(rotate, method="GET", path="/proxy/v2/")
     try:
         result = lab.storage(kubeconfig=proxy.kubeconfig, backend="s3", s3=lab.s3())
@@ -152,8 +152,8 @@ def test_somebody_writes_other_credentials_at_the_end(lab: Lab, proxy: ApiProxy)
 
 
 def test_somebody_writes_other_credentials_during_the_rollout(lab: Lab) -> None:
-    """The operator looks first, and refuses them; the Pods, which have the good ones, may become ready or not."""
-    lab.annotate_nodes(fault="never-ready")  # or else the task may be through before
+    """The operator checks first, and refuses them; the Pods, which have the good ones, may or may not become ready."""
+    lab.annotate_nodes(fault="never-ready")  # otherwise the task may finish first
 
     def rolled_out() -> bool:
         deployment = lab.client.get(DEPLOYMENT)
@@ -169,13 +169,13 @@ def test_somebody_writes_other_credentials_during_the_rollout(lab: Lab) -> None:
 
 
 def test_the_deployment_is_deleted_during_a_rotation(lab: Lab, proxy: ApiProxy) -> None:
-    """The new one begins at generation 1 again, and is newer all the same."""
+    """The new one starts at generation 1 again, but still counts as newer."""
     good = lab.s3()
     ok(lab.storage(backend="s3", s3=good))
     rotated = lab.cluster.s3.new_key(f"{good['bucket']}-user")
     before = lab.client.get(DEPLOYMENT)
     task = {"backend": "s3", "s3": {**good, "access_key": rotated.access_key, "secret_key": rotated.secret_key}}
-    # Between the write and the task's first look, whether the operator has seen the write by then or not.
+    # Between the write and the task's first judgement, whether or not the operator has seen the write by then.
     proxy.meanwhile(
         lambda: lab.client.delete(DEPLOYMENT),
         method="PATCH",
@@ -191,7 +191,7 @@ def test_the_deployment_is_deleted_during_a_rotation(lab: Lab, proxy: ApiProxy) 
 
 
 def test_pods_of_others_with_the_same_labels(lab: Lab) -> None:
-    """A copy for debugging, younger than every Pod of the registry, is neither one of its Pods nor in its way."""
+    """A copy for debugging, younger than every Pod of the registry, neither counts as one nor blocks the task."""
     deployment = lab.client.get(DEPLOYMENT)
     assert deployment is not None
     labels = deployment["spec"]["selector"]["matchLabels"]
@@ -213,10 +213,10 @@ def test_pods_of_others_with_the_same_labels(lab: Lab) -> None:
 # -- the operator's surprises ------------------------------------------------------------------------------------------
 
 
-def test_a_bucket_that_the_operator_makes_is_told_of(lab: Lab, proxy: ApiProxy) -> None:
-    """A slip in the name makes an empty bucket, with which everything works (operator fact 4.9).
+def test_a_bucket_that_the_operator_creates_is_reported(lab: Lab, proxy: ApiProxy) -> None:
+    """A typo in the name creates an empty bucket, with which everything works (operator fact 4.9).
 
-    The operator says so for a moment only, and begins here when the task watches it.
+    The operator reports this only briefly, so here it is started once the task is watching.
     """
     options = lab.s3()
     lab.cluster.kill("operator")
@@ -247,7 +247,7 @@ def test_the_api_server_restarts_meanwhile(lab: Lab) -> None:
 
 
 def test_what_may_not_be_watched_is_not_waited_for(lab: Lab) -> None:
-    """An account that may write and not list ends at once, not after wait_timeout."""
+    """With an account that may write but not list, the task fails at once, not after wait_timeout."""
     rules = [
         {"apiGroups": [ALAUDA.group], "resources": ["configs"], "verbs": ["get", "patch"]},
         {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "watch"]},
@@ -261,8 +261,8 @@ def test_what_may_not_be_watched_is_not_waited_for(lab: Lab) -> None:
     assert "wait: false" in result["msg"]
 
 
-def test_a_login_in_the_proxy_of_the_config_is_not_returned(lab: Lab) -> None:
-    """spec.proxy may hold user and password, and the whole Config is part of the result."""
+def test_proxy_credentials_in_the_config_are_not_returned(lab: Lab) -> None:
+    """spec.proxy may contain a user and a password, and the whole Config is part of the result."""
     lab.patch({"proxy": {"http": "http://someone:a-proxy-password@proxy.example.com:3128"}})
     try:
         result = lab.storage(backend="emptydir")

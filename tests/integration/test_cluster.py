@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The embedded cluster itself: what it promises to the tests that stand on it."""
+"""The embedded cluster itself: what it promises to the tests that rely on it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.integration.waiting import PATIENCE, until
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE = "image-registry-system"
-# A run in the background has SIGINT ignored, and so would have everything that it starts.
+# A run in the background ignores SIGINT, and everything that it starts would inherit this.
 INTERRUPTIBLE = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
 
 
@@ -36,9 +36,9 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def exists(pid: int) -> bool:
-    """Whether a process is there and is more than a zombie that nobody has waited for yet.
+    """Whether a process exists and is more than a zombie that nobody has waited for yet.
 
-    A killed process reads as a zombie as soon as its first thread is dead; the others hold its files, and so the
+    A killed process is shown as a zombie as soon as its first thread is dead; the others hold its files, and so the
     cluster's lock, until the last of them has ended.
     """
     process = Path(f"/proc/{pid}")
@@ -142,7 +142,7 @@ def claim(name: str, storage_class: str) -> dict[str, Any]:
 
 
 def shown(cluster: Cluster) -> str:
-    """What is there, for the text of a failure."""
+    """The namespace's objects, for the message of a failure."""
     return "\n" + cluster.kubectl("-n", NAMESPACE, "get", "pods,deployments,pvc,events", "-o", "wide", check=False)
 
 
@@ -187,12 +187,12 @@ def through_pod(cluster: Cluster, name: str, path: str) -> str:
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Cluster]:
-    """A cluster without operator: Deployments are ours to make."""
+    """A cluster without the operator: the tests create the Deployments."""
     with Cluster(operator=False) as cluster:
         yield cluster
 
 
-# Life of clusters
+# Lifecycle of clusters
 
 
 def test_several_at_once_from_the_command_line() -> None:
@@ -202,7 +202,7 @@ def test_several_at_once_from_the_command_line() -> None:
             started = command("up", "--name", name, "--no-operator", "--no-s3")
             assert started.returncode == 0, started.stderr
             kubeconfig = Path(started.stdout.splitlines()[-1])
-            assert kubeconfig.stat().st_mode & 0o077 == 0, "the administrator's key is for its owner alone"
+            assert kubeconfig.stat().st_mode & 0o077 == 0, "only its owner may read the administrator's key"
             assert "kube-apiserver ready" in started.stderr
         statuses = [json.loads(command("status", "--name", name, "--json").stdout) for name in names]
         assert statuses[0]["api"] != statuses[1]["api"]
@@ -326,14 +326,14 @@ def test_a_failed_build_names_the_reason_and_the_log(monkeypatch: pytest.MonkeyP
     assert "undefined: nonsense" in log.read_text()
 
 
-def test_a_full_disk_is_called_that(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_full_disk_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(build, "NEEDED_BYTES", 1 << 60)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(build.BuildError, match=r"disk full: .* GiB free"):
         build.ensure_built(lambda text, last: None)
 
 
-def test_programs_that_nobody_uses_any_more_are_removed(tmp_path: Path) -> None:
+def test_programs_that_are_no_longer_used_are_removed(tmp_path: Path) -> None:
     ages = {"current": 400, "fresh": 1, "old": 8}  # days
     for name, days in ages.items():
         (tmp_path / name).mkdir()
@@ -357,13 +357,13 @@ def test_rbac_and_admission_are_real(lab: Cluster) -> None:
     with pytest.raises(ClusterError, match='User "nobody" cannot list resource "pods"'):
         lab.kubectl("--kubeconfig", str(nobody), "get", "pods")
     lab.kubectl("create", "clusterrolebinding", "testers-view", "--clusterrole=view", "--group=testers")
-    until("RBAC knows it", lambda: "pods" not in lab.kubectl("--kubeconfig", str(nobody), "get", "pods"))
+    until("the binding is in force", lambda: "pods" not in lab.kubectl("--kubeconfig", str(nobody), "get", "pods"))
     with pytest.raises(ClusterError, match="pods/proxy"):
         lab.kubectl("--kubeconfig", str(nobody), "get", "--raw", "/api/v1/namespaces/default/pods/x:5000/proxy/")
     lab.kubectl("create", "namespace", "limited")
     lab.kubectl("-n", "limited", "create", "quota", "none", "--hard=configmaps=1")
-    # kube-root-ca.crt, which every namespace gets, is the one that is allowed.
-    until("it is used up", lambda: '"1"' in lab.kubectl("-n", "limited", "get", "quota", "-o=jsonpath={..used}"))
+    # kube-root-ca.crt, which every namespace gets, uses up the one that is allowed.
+    until("the quota is used up", lambda: '"1"' in lab.kubectl("-n", "limited", "get", "quota", "-o=jsonpath={..used}"))
     with pytest.raises(ClusterError, match="exceeded quota: none"):
         lab.kubectl("-n", "limited", "create", "configmap", "one-more")
 
@@ -378,7 +378,7 @@ def test_the_api_server_comes_back_where_it_was(lab: Cluster) -> None:
 # Pods
 
 
-def test_registry_is_reached_through_both_proxies_and_the_door(lab: Cluster, tmp_path: Path) -> None:
+def test_the_registry_is_reached_through_both_proxies_and_its_own_address(lab: Cluster, tmp_path: Path) -> None:
     apply(lab, deployment("image-registry", image="one"), service("image-registry", "image-registry"))
     name = ready(lab, "image-registry")["metadata"]["name"]
     assert json.loads(through_pod(lab, name, "/v2/")) == {}
@@ -399,17 +399,17 @@ def test_registry_is_reached_through_both_proxies_and_the_door(lab: Cluster, tmp
     later = lab.kubectl("-n", NAMESPACE, "logs", name, f"--since-time={stamped[:19]}Z", "--timestamps")
     assert min(line.split()[0] for line in later.splitlines()) >= stamped[:19]
 
-    apply(lab, deployment("image-registry", image="two"))  # emptyDir: a new Pod has nothing of the old one
+    apply(lab, deployment("image-registry", image="two"))  # emptyDir: a new Pod starts empty
     until("the new Pod", lambda: pod(lab, "image-registry")["spec"]["containers"][0]["image"] == "two")
     ready(lab, "image-registry")
-    until("the door leads there", lambda: json.loads(lab.kubectl("get", "--raw", url, check=False) or "null"))
+    until("the Service routes to it", lambda: json.loads(lab.kubectl("get", "--raw", url, check=False) or "null"))
     assert lab.crane("catalog", lab.registry_address, "--insecure").strip() == ""
 
 
-def test_what_a_claim_holds_outlives_the_pod_and_not_the_claim(lab: Cluster, tmp_path: Path) -> None:
+def test_the_data_of_a_claim_outlives_the_pod_but_not_the_claim(lab: Cluster, tmp_path: Path) -> None:
     volume = {"registry-storage": ("/registry", {"persistentVolumeClaim": {"claimName": "data"}})}
     apply(lab, claim("data", "lab-wffc"))
-    until("nobody uses it", lambda: "WaitForFirstConsumer" in lab.kubectl("-n", NAMESPACE, "get", "events"))
+    until("it waits for a consumer", lambda: "WaitForFirstConsumer" in lab.kubectl("-n", NAMESPACE, "get", "events"))
     assert get(lab, "pvc", "data")["status"]["phase"] == "Pending"
     apply(lab, deployment("keeper", volumes=volume), service("keeper", "keeper"))
     name = ready(lab, "keeper")["metadata"]["name"]
@@ -432,7 +432,7 @@ def test_what_a_claim_holds_outlives_the_pod_and_not_the_claim(lab: Cluster, tmp
     until("the volume is gone", lambda: folder.name not in lab.kubectl("get", "pv", "-o", "name"))
 
 
-def test_a_claim_nobody_serves_keeps_its_pod_pending_with_the_reason(lab: Cluster) -> None:
+def test_a_claim_without_a_provisioner_keeps_its_pod_pending_with_the_reason(lab: Cluster) -> None:
     volume = {"registry-storage": ("/registry", {"persistentVolumeClaim": {"claimName": "unserved"}})}
     apply(lab, claim("unserved", "none"), deployment("stuck", volumes=volume))
 
@@ -444,7 +444,7 @@ def test_a_claim_nobody_serves_keeps_its_pod_pending_with_the_reason(lab: Cluste
     lab.kubectl("-n", NAMESPACE, "delete", "deployment/stuck", "pvc/unserved")
 
 
-def test_what_is_missing_is_said_as_a_kubelet_says_it(lab: Cluster) -> None:
+def test_what_is_missing_is_reported_in_a_kubelet_s_words(lab: Cluster) -> None:
     secret = {"secretKeyRef": {"name": "keys", "key": "access"}}
     apply(lab, deployment("wants", env={"WANTED": secret}, volumes={"ca": ("/ca", {"configMap": {"name": "ca"}})}))
     until("FailedMount", lambda: 'configmap "ca" not found' in lab.kubectl("-n", NAMESPACE, "get", "events"))
@@ -479,7 +479,7 @@ def test_faults_by_annotation(lab: Cluster) -> None:
     ready(lab, "faulty")  # the fault is over
     began = time.monotonic()
     lab.kubectl("-n", NAMESPACE, "delete", "pod", name)
-    assert time.monotonic() - began >= 4, "it took its time to go"
+    assert time.monotonic() - began >= 4, "it took its time to terminate"
     lab.kubectl("-n", NAMESPACE, "delete", "deployment/faulty")
 
     lab.kubectl("annotate", "node", "lab-node", "lab.alauda.io/fault=crash-loop")
@@ -492,7 +492,7 @@ def test_faults_by_annotation(lab: Cluster) -> None:
 
 
 @pytest.mark.parametrize(("code", "condition"), [("0", "complete"), ("3", "failed")])
-def test_jobs_end_as_told(lab: Cluster, code: str, condition: str) -> None:
+def test_jobs_end_as_annotated(lab: Cluster, code: str, condition: str) -> None:
     template = {
         "metadata": {"annotations": {"lab.alauda.io/exit-code": code, "lab.alauda.io/log": "line one\nline two"}},
         "spec": {"restartPolicy": "Never", "containers": [{"name": "work", "image": "x"}]},
@@ -518,13 +518,13 @@ def s3_deployment(name: str, endpoint: str, bucket: str, access: str, secret: st
         "REGISTRY_STORAGE_S3_FORCEPATHSTYLE": "true",
         "REGISTRY_STORAGE_S3_ACCESSKEY": access,
         "REGISTRY_STORAGE_S3_SECRETKEY": secret,
-        "REGISTRY_HEALTH_STORAGEDRIVER_INTERVAL": "24h",  # never: what it says would depend on when it is asked
+        "REGISTRY_HEALTH_STORAGEDRIVER_INTERVAL": "24h",  # in effect never: its result would depend on timing
     }
     return deployment(name, env=env, **more)
 
 
 @pytest.mark.parametrize(
-    ("case", "said"),
+    ("case", "answer"),
     [
         ("good", '"tags":[]'),
         ("wrong-access-key", "InvalidAccessKeyId"),
@@ -535,7 +535,7 @@ def s3_deployment(name: str, endpoint: str, bucket: str, access: str, secret: st
         ("cut-off", "connection refused"),
     ],
 )
-def test_object_storage_answers_as_in_life(lab: Cluster, case: str, said: str) -> None:
+def test_object_storage_answers_like_the_real_one(lab: Cluster, case: str, answer: str) -> None:
     bucket = lab.s3_bucket(f"b-{case}")
     endpoint = bucket.https_endpoint if "authority" in case else bucket.endpoint
     access = "AKIAWRONGWRONGWRONG0" if case == "wrong-access-key" else bucket.access_key
@@ -550,8 +550,8 @@ def test_object_storage_answers_as_in_life(lab: Cluster, case: str, said: str) -
     name = "absent" if case == "no-bucket" else bucket.name
     apply(lab, s3_deployment(case, endpoint, name, access, secret, **more))
     pod_name = ready(lab, case)["metadata"]["name"]  # broken storage does not keep a Pod from being Ready
-    # Until the first health check (a day here) every answer tells the cause; afterwards only that there is one.
-    assert said in through_pod(lab, pod_name, "/v2/some/tags/list")
+    # Until the first health check (a day here) every answer names the cause; afterwards it only says that there is one.
+    assert answer in through_pod(lab, pod_name, "/v2/some/tags/list")
     lab.kubectl("-n", NAMESPACE, "delete", f"deployment/{case}")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The whole page under the oldest versions that README and meta/runtime.yml promise (requirements/oldest.txt)."""
+"""The whole page with the oldest versions that README and meta/runtime.yml support (requirements/oldest.txt)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TARGET = "3.9"
 
 
 def _page(number: int) -> dict[str, dict[str, Any]]:
-    """Values that nobody else has set."""
+    """Values that no other test has set."""
     return {
         "registry_storage": {"backend": "emptydir", "replicas": 1, "disable_redirect": True},
         "registry_pullsecret": {"additional_registry_hosts": [f"oldest-{number}.example.com"]},

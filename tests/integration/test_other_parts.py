@@ -49,7 +49,7 @@ def hosts(lab: Lab) -> list[str]:
 
 
 def test_the_page_s_recipe_and_a_second_run(lab: Lab, proxy: ApiProxy) -> None:
-    """Values stored; a second run, in other order and with duplicates, costs one request."""
+    """Values are stored; a second run, in another order and with duplicates, costs one request."""
     task: dict[str, Any] = {
         "management_state": "Managed",
         "additional_registry_hosts": ["registry.example.com", "registry.example.com:8443"],
@@ -60,10 +60,10 @@ def test_the_page_s_recipe_and_a_second_run(lab: Lab, proxy: ApiProxy) -> None:
     first = ok(lab.run("registry_pullsecret", **task))
     assert first["changed"] is True
     assert first["config"]["spec"]["imagePullSecret"]["ignoredNamespaces"] == ["kube-public"]
-    turned = ["registry.example.com:8443", "registry.example.com", "registry.example.com"]
+    reordered = ["registry.example.com:8443", "registry.example.com", "registry.example.com"]
     again = ok(
         lab.run(
-            "registry_pullsecret", kubeconfig=str(proxy.kubeconfig), **{**task, "additional_registry_hosts": turned}
+            "registry_pullsecret", kubeconfig=str(proxy.kubeconfig), **{**task, "additional_registry_hosts": reordered}
         )
     )
     assert again["changed"] is False
@@ -71,8 +71,8 @@ def test_the_page_s_recipe_and_a_second_run(lab: Lab, proxy: ApiProxy) -> None:
     assert len(proxy.requests) == 1
 
 
-def test_replacing_tells_what_was_dropped(lab: Lab) -> None:
-    """The page: the array fields replace the current arrays."""
+def test_replacing_reports_what_was_dropped(lab: Lab) -> None:
+    """As the page says, the array fields replace the current arrays."""
     ok(lab.run("registry_pullsecret", additional_registry_hosts=["a.example.com", "b.example.com"]))
     result = ok(lab.run("registry_pullsecret", additional_registry_hosts=["b.example.com"]))
     assert result["dropped"] == ["additionalRegistryHosts: a.example.com"]
@@ -83,7 +83,7 @@ def test_replacing_tells_what_was_dropped(lab: Lab) -> None:
 
 
 def test_twenty_writers_each_add_a_host(lab: Lab) -> None:
-    """Processes of their own, all at once: all twenty hosts are there."""
+    """Separate processes, all at once: no host is lost."""
     ok(lab.run("registry_pullsecret", additional_registry_hosts=[]))
     wanted = [f"r{number}.example.com" for number in range(20)]
     script = (
@@ -108,7 +108,7 @@ def test_twenty_writers_each_add_a_host(lab: Lab) -> None:
         return "" if done.returncode == 0 else done.stdout + done.stderr
 
     with ThreadPoolExecutor(20) as pool:
-        assert [trouble for trouble in pool.map(add, wanted) if trouble] == []
+        assert [failure for failure in pool.map(add, wanted) if failure] == []
     assert sorted(hosts(lab)) == sorted(wanted)
 
 
@@ -127,7 +127,7 @@ def test_bad_hosts_are_refused_together(lab: Lab, proxy: ApiProxy) -> None:
 
 
 def test_namespaces_really_have_their_pull_secrets(lab: Lab) -> None:
-    """Asynchronous: waited for; ignored ones have none; a service account that is not there is a gap."""
+    """The operator adds them later, so the task waits; ignored namespaces have none; a missing account is a gap."""
     served, ignored = namespace(lab, {"lab": "pull"}), namespace(lab, {"lab": "pull"})
     result = ok(
         lab.run(
@@ -156,7 +156,7 @@ def test_namespaces_really_have_their_pull_secrets(lab: Lab) -> None:
 # -- image_pruner ------------------------------------------------------------------------------------------------------
 
 
-def test_the_cronjob_carries_the_schedule(lab: Lab, proxy: ApiProxy) -> None:
+def test_the_cronjob_has_the_schedule(lab: Lab, proxy: ApiProxy) -> None:
     """The page's recipe, seen in the CronJob; nothing to change costs two requests."""
     ok(lab.run("image_pruner", suspend=True))
     task: dict[str, Any] = {
@@ -179,7 +179,7 @@ def test_the_cronjob_carries_the_schedule(lab: Lab, proxy: ApiProxy) -> None:
 
 @pytest.mark.parametrize("schedule", ["*/0 * * * *", "every night", "0 0 * *", "61 0 * * *"])
 def test_a_bad_schedule_is_refused_by_the_api_server_itself(lab: Lab, proxy: ApiProxy, schedule: str) -> None:
-    """The operator would accept it and go on with the old CronJob."""
+    """The operator would accept it and keep the old CronJob."""
     result = lab.run("image_pruner", kubeconfig=str(proxy.kubeconfig), schedule=schedule)
     assert result["failed"]
     assert schedule in result["msg"]
@@ -187,7 +187,7 @@ def test_a_bad_schedule_is_refused_by_the_api_server_itself(lab: Lab, proxy: Api
 
 
 def test_starting_to_prune_needs_the_retention(lab: Lab) -> None:
-    """Page: confirm the retention policy before enabling the schedule."""
+    """The page: confirm the retention policy before enabling the schedule."""
     ok(lab.run("image_pruner", suspend=True))
     refused = lab.run("image_pruner", suspend=False)
     assert refused["failed"]
@@ -198,8 +198,8 @@ def test_starting_to_prune_needs_the_retention(lab: Lab) -> None:
     assert "suspend: true" in absent["msg"]
 
 
-def test_an_absent_pruner_and_a_hand_made_change_are_healed(lab: Lab) -> None:
-    """Deleted: the operator makes a new one, with defaults; the task brings the wish back."""
+def test_a_deleted_pruner_is_restored(lab: Lab) -> None:
+    """The operator creates a new one with defaults; the task restores the requested values."""
     ok(lab.run("image_pruner", schedule="1 1 * * *", suspend=False, **RETENTION))
     lab.client.delete(ALAUDA.pruner_path)
     result = ok(lab.run("image_pruner", schedule="1 1 * * *", suspend=False, **RETENTION))
@@ -210,7 +210,7 @@ def test_an_absent_pruner_and_a_hand_made_change_are_healed(lab: Lab) -> None:
 
 
 def test_limits_for_a_list_a_second_run_and_removal(lab: Lab) -> None:
-    """The page's objects, what nobody counts is said, and only what we made is removed."""
+    """The page's objects; what no controller counts is reported; only what the collection created is removed."""
     teams = [namespace(lab) for _number in range(3)]
     first = ok(lab.run("image_limits", namespaces=teams, **LIMITS))
     assert {entry["status"] for entry in first["namespaces"].values()} == {"created"}
@@ -228,8 +228,8 @@ def test_limits_for_a_list_a_second_run_and_removal(lab: Lab) -> None:
     assert lab.client.get(byhand) is None
 
 
-def test_limits_that_something_holds_are_not_called_gone(lab: Lab) -> None:
-    """A quota with a finalizer limits on after its deletion; the same task again must not call it absent either."""
+def test_limits_held_by_a_finalizer_are_not_reported_as_absent(lab: Lab) -> None:
+    """A quota with a finalizer stays in force after its deletion; a second run must not report it as absent either."""
     team = namespace(lab)
     quota = namespaced(team, "resourcequotas", "image-registry-quota")
     ok(lab.run("image_limits", namespaces=[team], quota={"images": 5}))
@@ -242,8 +242,8 @@ def test_limits_that_something_holds_are_not_called_gone(lab: Lab) -> None:
     assert ok(lab.run("image_limits", namespaces=[team], state="absent"))["changed"] is False
 
 
-def test_a_selector_that_matches_nothing_is_told(lab: Lab) -> None:
-    """A spelling mistake in it would look like success."""
+def test_a_selector_that_matches_nothing_is_reported(lab: Lab) -> None:
+    """Otherwise a spelling mistake in it would look like success."""
     result = ok(lab.run("image_limits", namespace_selector="lab=of-nobody", **LIMITS))
     assert result["namespaces"] == {}
     assert any("'lab=of-nobody' matches none" in text for text in result["warnings"])
@@ -259,7 +259,7 @@ def test_namespaces_that_do_not_exist_are_all_named(lab: Lab, proxy: ApiProxy) -
 
 
 def test_one_failing_namespace_does_not_stop_the_others(lab: Lab, proxy: ApiProxy) -> None:
-    """The others are done, the task fails at the end and says why."""
+    """The others are done; the task fails at the end and names the reason."""
     teams = [namespace(lab) for _number in range(4)]
     proxy.fault("status", code=403, method="POST", path=rf"/namespaces/{teams[1]}/resourcequotas", times=None)
     result = lab.run("image_limits", kubeconfig=str(proxy.kubeconfig), namespaces=teams, **LIMITS)
@@ -269,8 +269,8 @@ def test_one_failing_namespace_does_not_stop_the_others(lab: Lab, proxy: ApiProx
     assert teams[1] in result["msg"]
 
 
-def test_a_conflict_is_decided_anew(lab: Lab, proxy: ApiProxy) -> None:
-    """Somebody else edits the LimitRange between our look and our write: their entry stays."""
+def test_a_conflict_is_decided_again(lab: Lab, proxy: ApiProxy) -> None:
+    """Somebody else edits the LimitRange between our read and our write: their entry stays."""
     team = namespace(lab)
     ok(lab.run("image_limits", namespaces=[team], **LIMITS))
     proxy.fault("status", code=409, method="PATCH", path=r"/limitranges/", times=2)
@@ -281,7 +281,7 @@ def test_a_conflict_is_decided_anew(lab: Lab, proxy: ApiProxy) -> None:
 
 
 def test_limits_in_check_mode_write_nothing(lab: Lab, proxy: ApiProxy) -> None:
-    """A dry run with the diff of the real one."""
+    """A dry run has the same diff as the real run."""
     team = namespace(lab)
     check = ok(lab.run("image_limits", check=True, kubeconfig=str(proxy.kubeconfig), namespaces=[team], **LIMITS))
     assert check["changed"] is True
@@ -290,8 +290,8 @@ def test_limits_in_check_mode_write_nothing(lab: Lab, proxy: ApiProxy) -> None:
     assert check["diff"] == real["diff"]
 
 
-def test_a_quota_that_nobody_takes_note_of(lab: Lab, proxy: ApiProxy) -> None:
-    """A wait without events asks nothing, ends with its time, and says what it has seen; the rest is told at once."""
+def test_a_quota_that_no_controller_processes(lab: Lab, proxy: ApiProxy) -> None:
+    """A wait without events requests nothing, times out, and reports what it saw; later success is reported at once."""
     team = namespace(lab)
     task: dict[str, Any] = {"namespaces": [team], **LIMITS}
     lab.cluster.kill("kube-controller-manager")
@@ -311,7 +311,7 @@ def test_a_quota_that_nobody_takes_note_of(lab: Lab, proxy: ApiProxy) -> None:
 
 
 def test_sixty_namespaces_cost_no_request_each(lab: Lab, proxy: ApiProxy, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three lists in two pages each, as 1,000 namespaces take at the real size of a page."""
+    """Three lists in two pages each, as 1,000 namespaces take at the real page size."""
     for _number in range(60):
         namespace(lab, {"lab": "many"})
     task: dict[str, Any] = {"namespace_selector": "lab=many", **LIMITS}
@@ -323,7 +323,7 @@ def test_sixty_namespaces_cost_no_request_each(lab: Lab, proxy: ApiProxy, monkey
     monkeypatch.setattr(client_module, "PAGE", 31)
     assert ok(lab.run("image_limits", kubeconfig=str(proxy.kubeconfig), **task))["changed"] is False
     lists = [request for request in proxy.requests if request.method == "GET"]
-    # Two pages of namespaces; of the objects by name as many as there are, also in namespaces of other tests.
+    # Two pages of namespaces; the objects selected by name include those in namespaces of other tests.
     sizes = [
         len(lab.client.list("/api/v1/namespaces", label_selector="lab=many")[0]),
         len(lab.client.list("/api/v1/resourcequotas", field_selector="metadata.name=image-registry-quota")[0]),

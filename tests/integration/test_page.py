@@ -47,7 +47,7 @@ def page(lab: Lab, **other: Any) -> dict[str, Any]:
 
 
 def test_the_whole_page_is_configured_and_a_second_run_only_reads(lab: Lab, proxy: ApiProxy) -> None:
-    """One task, one line of proof a part; Config is read once although two parts need it."""
+    """One task, one summary line per part; Config is read once although two parts need it."""
     task = page(lab)
     first = ok(lab.run("registry", **task))
     assert first["changed"] is True
@@ -75,8 +75,8 @@ def _parts(result: dict[str, Any]) -> list[dict[str, Any]]:
     return [one for part in result["parts"].values() for one in (part if isinstance(part, list) else [part])]
 
 
-def test_what_one_part_refuses_leaves_nothing_half_done(lab: Lab, proxy: ApiProxy) -> None:
-    """Every finding of every part, each with its part's name."""
+def test_a_refusal_by_one_part_leaves_nothing_half_done(lab: Lab, proxy: ApiProxy) -> None:
+    """Every finding of every part is listed with the part's name."""
     ok(lab.run("image_pruner", suspend=True))
     task = page(lab, image_pruner={"suspend": False}, image_limits=[{"namespaces": ["nope"], "quota": {"images": 1}}])
     task["registry_pullsecret"]["additional_registry_hosts"] = ["https://x"]
@@ -88,8 +88,8 @@ def test_what_one_part_refuses_leaves_nothing_half_done(lab: Lab, proxy: ApiProx
     assert writes(proxy.requests) == []
 
 
-def test_a_part_that_fails_does_not_hide_what_the_others_reached(lab: Lab) -> None:
-    """The registry's Pods crash; pull secrets, limits and pruner are done all the same."""
+def test_a_part_that_fails_does_not_hide_what_the_others_achieved(lab: Lab) -> None:
+    """The registry's Pods crash; pull secrets, limits and pruner are done nevertheless."""
     task = page(lab)
     lab.annotate_nodes(fault="crash-loop")
     result = lab.run("registry", wait_timeout=120, **task)
@@ -115,7 +115,7 @@ def test_an_api_server_that_does_not_answer_fails_once(lab: Lab) -> None:
 
 
 def test_verify_lists_every_difference_and_cannot_write(lab: Lab, proxy: ApiProxy) -> None:
-    """Fields as they are and as they should be; what does not differ is proven."""
+    """Fields as they are and as they should be; what does not differ is verified."""
     task = page(lab)
     ok(lab.run("registry", **task))
     verified = ok(lab.run("registry", kubeconfig=str(proxy.kubeconfig), mode="verify", **task))
@@ -142,7 +142,7 @@ def test_verify_lists_every_difference_and_cannot_write(lab: Lab, proxy: ApiProx
 
 
 def test_verify_names_the_difference_where_a_change_would_be_refused(lab: Lab, proxy: ApiProxy) -> None:
-    """Images are on a claim, S3 was asked for: 'differs', not the advice to move the data first."""
+    """Images are on a claim, S3 is requested: the report is the difference, not the advice to move the data first."""
     claim = {"backend": "pvc", "pvc": {"claim": lab.claim("ReadWriteMany")}}
     ok(lab.run("registry", registry_storage=claim))
     asked = {"backend": "s3", "s3": lab.s3()}
@@ -156,7 +156,7 @@ def test_verify_names_the_difference_where_a_change_would_be_refused(lab: Lab, p
 
 
 def test_unknown_names_are_refused_at_every_level(lab: Lab) -> None:
-    """By the argument spec, so also in check mode and without a cluster."""
+    """The argument spec refuses them, so this works in check mode and without a cluster too."""
     wrong: list[dict[str, Any]] = [
         {"registry_store": {}},
         {"registry_storage": {"backend": "emptydir", "replica": 1}},

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The roles printed in docs/guide.md are enough for every recipe, and no wider than they say."""
+"""The roles printed in docs/guide.md are enough for every recipe, and grant no more than documented."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _await(lab: Lab, roles: list[dict[str, Any]], given: bool = True) -> None:
 
 @pytest.fixture
 def limited(lab: Lab) -> Iterator[str]:
-    """Kubeconfig of somebody who has the documented roles and nothing else."""
+    """Kubeconfig of a user who has the documented roles and nothing else."""
     roles = _roles()
     objects = roles + _bindings(roles)
     _apply(lab, objects)
@@ -87,7 +87,7 @@ def test_the_documented_roles_are_enough_for_a_claim(lab: Lab, limited: str) -> 
     )
     assert not result.get("failed"), result["msg"]
     assert result["verification"]["verdict"] == "done"
-    # A part that may not be read is passed over with a warning in these words.
+    # What may not be read is skipped with a warning in these words.
     assert not [text for text in result.get("warnings", []) if "Could not" in text or "not probed" in text]
 
 
@@ -115,7 +115,7 @@ def _of_the_proxy(role: dict[str, Any]) -> list[dict[str, Any]]:
     return [rule for rule in role["rules"] if "pods/proxy" in rule["resources"]]
 
 
-def test_without_the_rule_for_the_proxy_the_verdict_says_so(lab: Lab, limited: str) -> None:
+def test_without_the_rule_for_the_proxy_the_missing_probe_is_reported(lab: Lab, limited: str) -> None:
     roles = _roles()
     for role in roles:
         role["rules"] = [rule for rule in role["rules"] if rule not in _of_the_proxy(role)]
@@ -129,7 +129,7 @@ def test_without_the_rule_for_the_proxy_the_verdict_says_so(lab: Lab, limited: s
     assert required.get("failed")
 
 
-def test_the_documented_roles_give_nothing_outside_the_registrys_namespace(lab: Lab, limited: str) -> None:
+def test_the_documented_roles_grant_nothing_outside_the_registrys_namespace(lab: Lab, limited: str) -> None:
     def may(verb: str, resource: str, namespace: str) -> bool:
         answer = lab.cluster.kubectl(
             "auth", "can-i", verb, resource, f"--namespace={namespace}", f"--as={USER}", check=False
@@ -143,7 +143,7 @@ def test_the_documented_roles_give_nothing_outside_the_registrys_namespace(lab: 
 
 
 @pytest.mark.parametrize("module", OTHERS)
-def test_the_documented_roles_are_enough_for_the_other_parts_and_no_wider(lab: Lab, module: str) -> None:
+def test_the_documented_roles_are_enough_for_the_other_parts_and_no_wider_than_needed(lab: Lab, module: str) -> None:
     roles = _roles(module)
     objects = roles + _bindings(roles)
     _apply(lab, objects)
@@ -158,7 +158,7 @@ def test_the_documented_roles_are_enough_for_the_other_parts_and_no_wider(lab: L
         if module == "image_limits":
             gone = lab.run(module, kubeconfig=kubeconfig, namespaces=OTHERS[module]["namespaces"], state="absent")
             assert {entry["status"] for entry in gone["namespaces"].values()} == {"deleted"}
-        # Without the right to write, the same task fails and says which right it is.
+        # Without the right to write, the same task fails and names the missing right.
         taken = []
         for role in roles:
             written = [verb for rule in role["rules"] for verb in rule["verbs"] if verb in ("create", "patch")]

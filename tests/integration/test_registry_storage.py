@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""registry_storage on the embedded cluster: what it reports is what runs."""
+"""registry_storage on the embedded cluster: what it reports is what is running."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def ok(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def environment(lab: Lab) -> dict[str, str]:
-    """Environment of the container that runs."""
+    """Environment of the registry's container."""
     deployment = lab.client.get(DEPLOYMENT)
     assert deployment is not None
     return {
@@ -37,7 +37,7 @@ def environment(lab: Lab) -> dict[str, str]:
 
 
 def test_pvc_read_write_many(lab: Lab) -> None:
-    """A claim that is made, bound, mounted by two Pods and serves; a second run writes nothing."""
+    """A claim is created, bound, mounted by two Pods, and serves; a second run writes nothing."""
     task = {
         "backend": "pvc",
         "pvc": {
@@ -55,8 +55,8 @@ def test_pvc_read_write_many(lab: Lab) -> None:
     assert [item["kind"] for item in first["written"]] == ["PersistentVolumeClaim", "Config"]
     assert first["verification"]["verdict"] == "done"
     assert len(first["verification"]["probes"]) == 2
-    told = [entry["state"] for entry in first["verification"]["timeline"]]
-    assert not [state for state in told if "does not exist" in state], "the claim has just been made"
+    states = [entry["state"] for entry in first["verification"]["timeline"]]
+    assert not [state for state in states if "does not exist" in state], "the claim has just been created"
     second = ok(lab.storage(**task))
     assert (second["changed"], second["patch"], second["written"]) == (False, {}, [])
     assert second["verification"]["verdict"] == "done"
@@ -75,7 +75,7 @@ def test_pvc_read_write_once_implies_recreate(lab: Lab) -> None:
 
 
 def test_s3_with_private_ca_and_disabled_redirect(lab: Lab) -> None:
-    """Secret and ConfigMap are made, the registry reaches the bucket over a chain only the bundle vouches for."""
+    """Secret and ConfigMap are created; the registry reaches a bucket that only the bundle lets it trust."""
     task = {"backend": "s3", "s3": lab.s3(), "replicas": 2, "disable_redirect": True}
     first = ok(lab.storage(**task))
     assert first["verification"]["verdict"] == "done"
@@ -85,7 +85,7 @@ def test_s3_with_private_ca_and_disabled_redirect(lab: Lab) -> None:
 
 
 def test_wait_for_first_consumer_is_understood(lab: Lab) -> None:
-    """Such a claim is Pending until a Pod uses it; that is no reason to wait before or to fail."""
+    """Such a claim is Pending until a Pod uses it, which is not a reason to wait beforehand or to fail."""
     claim = lab.claim("ReadWriteMany", storage_class="lab-wffc")
     ok(lab.storage(backend="pvc", pvc={"claim": claim}))
     bound = lab.client.get(namespaced(NAMESPACE, "persistentvolumeclaims", claim))
@@ -104,7 +104,7 @@ def test_second_run_after_the_operator_has_rewritten_the_spec(lab: Lab) -> None:
 
 
 def test_a_claim_grows_on_request_only(lab: Lab) -> None:
-    """Another size is reported; with expand it is asked of Kubernetes, where the StorageClass allows it."""
+    """Another size is reported; with expand it is requested from Kubernetes, where the StorageClass allows it."""
     name = lab.claim("ReadWriteMany")
     left = ok(lab.storage(backend="pvc", pvc={"claim": name, "size": "2Gi"}))
     assert any("left as it is" in text for text in left["warnings"])
@@ -117,8 +117,8 @@ def test_a_claim_grows_on_request_only(lab: Lab) -> None:
     assert same["changed"] is False
 
 
-def test_a_claim_that_was_forgotten_is_made_and_noticed(lab: Lab) -> None:
-    """Patched by hand first, the operator waits for up to 1000 s; making the claim brings it back at once."""
+def test_a_claim_that_was_forgotten_is_created_and_noticed(lab: Lab) -> None:
+    """After a patch by hand the operator may wait for up to 1000 s; creating the claim makes it continue at once."""
     name = f"late-{uuid.uuid4().hex[:6]}"
     lab.patch({"storage": {"emptyDir": None, "pvc": {"claim": name}, "managementState": "Unmanaged"}})
     missing = lab.storage(backend="pvc", pvc={"claim": name})
@@ -162,8 +162,8 @@ CLOUDS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("backend", CLOUDS)
-def test_every_typed_field_of_the_cloud_backends_is_one_the_api_knows(lab: Lab, backend: str) -> None:
-    """Strict validation by the API server; each with its Secret keys."""
+def test_the_api_knows_every_typed_field_of_the_cloud_backends(lab: Lab, backend: str) -> None:
+    """The API server validates strictly; each backend has its own Secret keys."""
     options: dict[str, Any] = {backend: CLOUDS[backend]}
     result = ok(lab.run("registry_storage", check=True, backend=backend, **options))
     sent = result["patch"]["spec"]["storage"]
@@ -194,8 +194,8 @@ def test_everything_wrong_is_named_at_once_and_nothing_is_written(lab: Lab, prox
     assert writes(proxy.requests) == []
 
 
-def test_leaving_a_claim_needs_a_word(lab: Lab) -> None:
-    """The place that stays behind is named; with allow it is returned."""
+def test_leaving_a_claim_needs_consent(lab: Lab) -> None:
+    """The location that is left behind is named in the refusal; with allow it is returned."""
     claim = lab.claim("ReadWriteMany")
     ok(lab.storage(backend="pvc", pvc={"claim": claim}))
     refused = lab.storage(backend="emptydir")
@@ -227,7 +227,7 @@ def test_a_partial_write_cannot_happen(lab: Lab, proxy: ApiProxy) -> None:
     ],
 )
 def test_bad_access_is_explained(lab: Lab, auth: dict[str, Any], expected: str) -> None:
-    """A message for people, never a traceback."""
+    """A readable message, never a traceback."""
     result = lab.run("registry_storage", backend="emptydir", **auth)
     assert result["failed"]
     assert expected in result["msg"]
@@ -254,7 +254,7 @@ def test_a_backend_the_operator_on_this_cluster_does_not_know(lab: Lab) -> None:
         result = lab.run("registry_storage", **task)
         return result if result.get("failed") else None
 
-    # The API server takes a changed schema up a moment later; until then it accepts the field, and nothing else.
+    # The API server takes a moment to use a changed schema; until then it accepts the field, which is the only effect.
     lab.client.patch(path, {"spec": {"versions": versions}})
     try:
         result = until("the API server uses the changed schema", refused)
@@ -265,7 +265,7 @@ def test_a_backend_the_operator_on_this_cluster_does_not_know(lab: Lab) -> None:
     assert "does not have the field" in result["msg"]
 
 
-# -- refused by the operator, or broken behind its back ----------------------------------------------------------------
+# -- refused by the operator, or broken without it noticing ------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def test_a_backend_the_operator_on_this_cluster_does_not_know(lab: Lab) -> None:
     ],
 )
 def test_the_operators_refusal_is_quoted(lab: Lab, wrong: dict[str, Any], expected: str) -> None:
-    """Available stays True/Ready all the time; a second run, which writes nothing, says the same."""
+    """Available stays True/Ready throughout; a second run, which writes nothing, reports the same."""
     task = {"backend": "s3", "s3": lab.s3(**wrong)}
     first = lab.fails(REFUSAL, **task)
     assert first["changed"] is True
@@ -300,7 +300,7 @@ def test_a_pod_cut_off_from_the_bucket_is_found(lab: Lab) -> None:
 
 
 def test_one_pod_of_two_that_is_cut_off_is_found_when_nothing_changes(lab: Lab) -> None:
-    """Behind the Service the other one would answer for it."""
+    """Behind the Service the other Pod could answer in its place."""
     task = {"backend": "s3", "s3": lab.s3(), "replicas": 2, "rollout_strategy": "RollingUpdate"}
     ok(lab.storage(**task))
     lab.annotate_nodes(fault="no-storage-network")
@@ -315,8 +315,8 @@ def test_one_pod_of_two_that_is_cut_off_is_found_when_nothing_changes(lab: Lab) 
         assert result["verification"]["reason"] == "StorageBroken"
 
 
-def test_an_evicted_pod_is_neither_asked_nor_believed(lab: Lab) -> None:
-    """It stays listed until the cluster collects it."""
+def test_an_evicted_pod_is_not_queried(lab: Lab) -> None:
+    """It stays listed until the cluster removes it."""
     evicted = lab.pods()[0]["metadata"]["name"]
     status = {"phase": "Failed", "reason": "Evicted", "podIP": None, "podIPs": None, "containerStatuses": None}
     lab.client.patch(f"{namespaced(NAMESPACE, 'pods', evicted)}/status", {"status": status})
@@ -326,9 +326,9 @@ def test_an_evicted_pod_is_neither_asked_nor_believed(lab: Lab) -> None:
 
 
 def test_a_bucket_deleted_later_is_found_by_the_same_task(lab: Lab) -> None:
-    """As long as the operator has not looked it says Available; asking for the same again fails and names the bucket.
+    """Until the operator checks again it reports Available; running the task again fails and names the bucket.
 
-    An operator that looks makes the bucket again at once (operator fact 4.9, registry over HTTP 8): not here.
+    An operator that checks recreates the bucket at once (operator fact 4.9, registry over HTTP 8), so it is down here.
     """
     bucket = lab.s3()
     task = {"backend": "s3", "s3": bucket}
@@ -343,9 +343,9 @@ def test_a_bucket_deleted_later_is_found_by_the_same_task(lab: Lab) -> None:
 
 
 def test_a_key_forbidden_later_is_found_by_the_same_task(lab: Lab) -> None:
-    """Rotated elsewhere: the Secret still holds the old one, the operator says Available until it looks, then why not.
+    """Rotated elsewhere: the Secret still holds the old key, and the operator reports Available until it checks again.
 
-    Each of the two finds it out by itself; what they say is the same.
+    Task and operator each find out by themselves, and report the same.
     """
     user = lab.cluster.s3.create_user(f"rotated-{uuid.uuid4().hex[:6]}")
     bucket = lab.s3(access_key=user.access_key, secret_key=user.secret_key)
@@ -357,17 +357,17 @@ def test_a_key_forbidden_later_is_found_by_the_same_task(lab: Lab) -> None:
         assert result["changed"] is False
         assert result["verification"]["reason"] == "StorageBroken"
         assert "InvalidAccessKeyId" in result["msg"]
-    # It is back, and looks at once.
-    until("the operator has looked", lambda: "InvalidAccessKeyId" in str(lab.config()["status"]), state=lab.config)
+    # The operator is back, and checks at once.
+    until("the operator has checked", lambda: "InvalidAccessKeyId" in str(lab.config()["status"]), state=lab.config)
     result = lab.fails(REFUSAL, **task)
     assert result["changed"] is False
     assert result["verification"]["reason"] == "InvalidAccessKeyId"
 
 
 def test_a_bucket_that_may_only_be_read_is_found_by_an_upload(lab: Lab) -> None:
-    """Everything else answers well over it (registry over HTTP 5); the upload that works leaves two bytes.
+    """All other requests succeed on such a bucket (registry over HTTP 5); a successful upload leaves two bytes.
 
-    The operator only reads, so it never finds out.
+    The operator only reads, so it never notices.
     """
     bucket = lab.s3()
     task = {"backend": "s3", "s3": bucket}
@@ -383,13 +383,13 @@ def test_a_bucket_that_may_only_be_read_is_found_by_an_upload(lab: Lab) -> None:
         assert result["verification"]["reason"] == "StorageBroken"
         assert "beginning an upload" in result["msg"]
         assert "AccessDenied" in result["msg"]
-        # The same holds when the operator has just looked once more.
+        # The same holds when the operator has just checked once more.
         lab.cluster.restart("operator")
         lab.rest()
 
 
 def test_an_upload_to_a_claim_leaves_no_image(lab: Lab, proxy: ApiProxy) -> None:
-    """Nothing in the catalogue; and a registry that takes no upload from this task is not called proven."""
+    """The catalogue stays empty; and a registry that accepts no upload from this task is not reported as verified."""
     task = {"backend": "pvc", "pvc": {"claim": lab.claim("ReadWriteMany")}, "probe": "write"}
     ok(lab.storage(**task))
     lab.rest()
@@ -405,7 +405,7 @@ def test_an_upload_to_a_claim_leaves_no_image(lab: Lab, proxy: ApiProxy) -> None
 
 
 def test_a_claim_that_never_binds(lab: Lab) -> None:
-    """Kubernetes' own reason is in the message, also of a wait that ends before anything has proved hopeless."""
+    """Kubernetes' own reason is in the message, even if the wait ends before a failure is certain."""
     claim = lab.claim("ReadWriteMany", storage_class="none")
     task: dict[str, Any] = {"backend": "pvc", "pvc": {"claim": claim}}
     ok(lab.storage(**task, wait=False))
@@ -473,8 +473,8 @@ def test_check_mode_is_a_dry_run_with_the_same_diff(lab: Lab, proxy: ApiProxy) -
     lab.delete("persistentvolumeclaims", "checked")
 
 
-def test_without_wait_nothing_is_called_verified(lab: Lab) -> None:
-    """It writes and says so."""
+def test_without_wait_nothing_is_reported_as_verified(lab: Lab) -> None:
+    """The task writes, and reports that nothing was verified."""
     claim = lab.claim("ReadWriteMany")
     result = ok(lab.storage(backend="pvc", pvc={"claim": claim}, wait=False))
     assert result["changed"] is True
@@ -482,7 +482,7 @@ def test_without_wait_nothing_is_called_verified(lab: Lab) -> None:
 
 
 def test_unknown_fields_are_refused(lab: Lab, proxy: ApiProxy) -> None:
-    """Every write asks for strict field validation, dry or not."""
+    """Every write requests strict field validation, dry run or not."""
     ok(lab.storage(kubeconfig=str(proxy.kubeconfig), backend="emptydir", replicas=1, disable_redirect=True))
     sent = [item for item in proxy.requests if item.method != "GET"]
     assert sent
@@ -495,7 +495,7 @@ def test_unknown_fields_are_refused(lab: Lab, proxy: ApiProxy) -> None:
 
 @pytest.mark.parametrize(("backend", "budget"), [("emptydir", 3), ("pvc", 4), ("s3", 5)])
 def test_request_budget_with_nothing_to_change(lab: Lab, proxy: ApiProxy, backend: str, budget: int) -> None:
-    """Verification and probe included, counted at the wire."""
+    """Including verification and probe, counted on the wire."""
     choices: dict[str, dict[str, Any]] = {
         "emptydir": {"replicas": 1},
         "pvc": {"pvc": {"claim": lab.claim("ReadWriteMany")}},
@@ -511,8 +511,8 @@ def test_request_budget_with_nothing_to_change(lab: Lab, proxy: ApiProxy, backen
     assert len(proxy.requests) <= budget, [f"{item.method} {item.path}" for item in proxy.requests]
 
 
-def test_a_registry_that_wants_a_login(lab: Lab, proxy: ApiProxy) -> None:
-    """Its 401 proves the storage once it has been running for a while: one request more, and no wait, from then on."""
+def test_a_registry_that_requires_a_login(lab: Lab, proxy: ApiProxy) -> None:
+    """Once it has been running for a while, its 401 proves that the storage works: one more request, and no wait."""
     lab.annotate_nodes(fault="login")
     task: dict[str, Any] = {"backend": "emptydir", "replicas": 1, "disable_redirect": True}
     first = ok(lab.storage(**task))
@@ -523,18 +523,18 @@ def test_a_registry_that_wants_a_login(lab: Lab, proxy: ApiProxy) -> None:
     assert again["changed"] is False
     assert [probe["via"] for probe in again["verification"]["probes"]] == ["service/image-registry"]
     assert len(proxy.requests) <= 4, [f"{item.method} {item.path}" for item in proxy.requests]
-    asked = lab.fails("upload", **task, probe="write")
-    assert asked["verification"]["reason"] == "UploadRefused"
-    assert "wants a login" in asked["msg"]
+    upload = lab.fails("upload", **task, probe="write")
+    assert upload["verification"]["reason"] == "UploadRefused"
+    assert "requires a login" in upload["msg"]
 
 
-def test_a_registry_that_wants_a_login_and_has_just_been_started(lab: Lab) -> None:
-    """Nobody knows whether it has looked at its storage: a failing one would have been seen a check later."""
+def test_a_registry_that_requires_a_login_and_has_just_been_started(lab: Lab) -> None:
+    """It may not have checked its storage yet: a failure would show only after its first check."""
     lab.annotate_nodes(fault="login")
     task: dict[str, Any] = {"backend": "emptydir", "replicas": 1, "disable_redirect": True}
     ok(lab.storage(**task))
     lab.rest()
-    # As good as just started on every machine, however late the task looks.
+    # In effect just started, however late the task runs on this machine.
     (pod,) = lab.pods()
     statuses = copy.deepcopy(pod["status"]["containerStatuses"])
     statuses[0]["state"]["running"]["startedAt"] = "2999-01-01T00:00:00Z"
@@ -542,13 +542,13 @@ def test_a_registry_that_wants_a_login_and_has_just_been_started(lab: Lab) -> No
     lab.client.patch(path, {"status": {"containerStatuses": statuses}})
     again = ok(lab.storage(**task))
     assert again["changed"] is False
-    told = [entry["state"] for entry in again["verification"]["timeline"]]
-    assert any("requires a login; it has not checked its storage yet" in state for state in told)
+    states = [entry["state"] for entry in again["verification"]["timeline"]]
+    assert any("requires a login; it has not checked its storage yet" in state for state in states)
     assert again["verification"]["seconds"] > 10, "one interval of the registry's own checks"
 
 
 def test_credentials_that_expire_while_it_waits(lab: Lab, proxy: ApiProxy) -> None:
-    """Said soon, and never taken for a missing right, with which a verdict would be possible."""
+    """Reported soon, and never mistaken for a missing permission, which would still allow a verdict."""
     lab.annotate_nodes(fault="never-ready")  # nothing else can end the wait
     proxy.fault("status", code=401, method="GET", path=r"/pods$", times=None, message="Unauthorized")
     task: dict[str, Any] = {"backend": "emptydir", "replicas": 1, "disable_redirect": True}
@@ -559,16 +559,16 @@ def test_credentials_that_expire_while_it_waits(lab: Lab, proxy: ApiProxy) -> No
     assert "api_key" in result["msg"]
 
 
-def test_a_wait_in_which_nothing_happens_asks_nothing(lab: Lab, proxy: ApiProxy) -> None:
-    """A Pod takes its time; what happens is told by watches, which the server keeps open for 300 seconds."""
+def test_a_wait_in_which_nothing_happens_sends_no_requests(lab: Lab, proxy: ApiProxy) -> None:
+    """A Pod takes its time; changes arrive through watches, which the server keeps open for 300 seconds."""
     lab.annotate_nodes(ready_after="25s")
     ok(lab.storage(kubeconfig=str(proxy.kubeconfig), backend="emptydir", replicas=1, disable_redirect=True))
     requests = proxy.requests
     assert requests[-1].started - requests[0].started > 20
-    begun = max(number for number, item in enumerate(requests) if item in writes(requests))
-    ended = min(number for number, item in enumerate(requests) if "/proxy/v2/" in item.path)
-    # From the write to the first word with the registry: each collection is listed once and watched from there.
-    waiting = [(item.path.rpartition("/")[2], item.watch) for item in requests[begun + 1 : ended]]
+    written = max(number for number, item in enumerate(requests) if item in writes(requests))
+    probed = min(number for number, item in enumerate(requests) if "/proxy/v2/" in item.path)
+    # From the write to the first request to the registry: each collection is listed once and watched from there.
+    waiting = [(item.path.rpartition("/")[2], item.watch) for item in requests[written + 1 : probed]]
     assert sorted(waiting) == [
         (collection, watch) for collection in ("configs", "deployments", "pods") for watch in (False, True)
     ]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""No secret appears anywhere, however much is asked to be shown (ansible-playbook -vvvv --diff and its log)."""
+"""No secret appears anywhere, however verbose the output (ansible-playbook -vvvv --diff and its log)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.cluster
 
 
 def forms(secret: str) -> list[str]:
-    """The ways a value may show up."""
+    """The forms in which a value may appear."""
     return [secret, base64.b64encode(secret.encode()).decode()]
 
 
@@ -79,7 +79,7 @@ def test_nothing_secret_is_printed(lab: Lab, tmp_path: Path, works: bool, way: s
 
 @pytest.mark.parametrize("in_controller", [True, False], ids=["in the controller", "ordinary module"])
 def test_no_key_stays_in_the_temporary_folder(lab: Lab, tmp_path: Path, in_controller: bool) -> None:
-    """TLS wants the keys of a kubeconfig as files; a worker of ansible-playbook ends without any clean-up at exit."""
+    """TLS requires the keys of a kubeconfig as files; a worker of ansible-playbook exits without any clean-up."""
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     task = {"management_state": "Managed", "kubeconfig": str(lab.kubeconfig)}
@@ -94,7 +94,7 @@ def test_no_key_stays_in_the_temporary_folder(lab: Lab, tmp_path: Path, in_contr
 def test_no_key_stays_when_threads_connect_at_the_same_time(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The folder for temporary files is the whole process's."""
+    """The folder for temporary files is a setting of the whole process."""
     kubeconfig = lab.kubeconfig
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with ThreadPoolExecutor(8) as pool:

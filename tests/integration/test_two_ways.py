@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Inside the controller or as an ordinary module: every case is run both ways by ansible-playbook and compared in full.
+"""Inside the controller or as an ordinary module: ansible-playbook runs every case both ways; the results are equal.
 
 Runs on the ansible-core of this environment and, where uv finds a Python 3.13, on the newer one locked for it.
 """
@@ -94,7 +94,7 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 def _newer() -> Path:
-    """ansible-playbook of an environment with Python 3.13, made from the same lock; skips with the reason."""
+    """ansible-playbook of an environment with Python 3.13, made from the same lock; else skips the test."""
     python = find_python("3.13")
     if python is None:
         pytest.skip("skipped on the newer ansible-core: there is no Python 3.13 on this machine")
@@ -111,14 +111,14 @@ def playbook_command(request: pytest.FixtureRequest) -> Path:
 
 
 def shown_by(tasks: list[dict[str, Any]], command: Path, folder: Path, lab: Lab, *flags: str) -> str:
-    """Everything that a run which ended well has printed."""
+    """Everything that a successful run has printed."""
     done = play(folder, tasks, *flags, timeout=1800, command=command, K8S_AUTH_KUBECONFIG=lab.kubeconfig)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout + done.stderr
 
 
 def steady(value: Any, path: tuple[str, ...] = ()) -> Any:
-    """A result without what differs between any two runs: times and versions of objects."""
+    """A result without what always differs between two runs: times and versions of objects."""
     if isinstance(value, dict):
         dropped = {"resourceVersion", "seconds", "lastTransitionTime", "timeline"}
         return {key: steady(item, (*path, key)) for key, item in value.items() if key not in dropped}
@@ -166,9 +166,9 @@ def test_both_ways_give_the_same_result(lab: Lab, playbook_command: Path, tmp_pa
         if one != other:
             keys = [key for key in {*one, *other} if one.get(key, "absent") != other.get(key, "absent")]
             different[name] = {key: (one.get(key, "absent"), other.get(key, "absent")) for key in keys}
-            # What each of them saw on the way tells why.
-            ways = {way: results[f"case_{number}_{way}"].get("verification") or {} for way in ("in", "out")}
-            different[name]["timelines"] = {way: said.get("timeline") for way, said in ways.items()}
+            # What each of them saw on the way shows why.
+            verifications = {way: results[f"case_{number}_{way}"].get("verification") or {} for way in ("in", "out")}
+            different[name]["timelines"] = {way: seen.get("timeline") for way, seen in verifications.items()}
     assert different == {}
     assert SECRET not in shown
     assert shown.count("runs inside the controller") == len(CASES) + 1  # the loop has two items
@@ -177,7 +177,7 @@ def test_both_ways_give_the_same_result(lab: Lab, playbook_command: Path, tmp_pa
 
 
 def test_what_would_differ_runs_as_an_ordinary_module(lab: Lab, playbook_command: Path, tmp_path: Path) -> None:
-    """-vvv says which way was taken and why."""
+    """-vvv shows which way was taken and why."""
     task = {"alauda.image_registry.registry_storage": {"backend": "emptydir", "wait": False}}
     tasks = [
         {**task, "environment": {"SOME_VARIABLE": "x"}},

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Waiting for a condition instead of for a time: a slow machine waits longer, and nothing else differs."""
+"""Waits for a condition instead of a fixed time: on a slow machine the wait is longer, and nothing else differs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TypeVar
 Answer = TypeVar("Answer")
 
 PATIENCE = 180.0
-"""Seconds; what comes at all comes in a fraction of them, so that only a failure takes this long."""
+"""Seconds. What happens at all happens in a fraction of this time, so only a failure takes this long."""
 
 
 def until(
@@ -19,9 +19,9 @@ def until(
     patience: float = PATIENCE,
     state: Callable[[], object] | None = None,
 ) -> Answer:
-    """Look until the answer is true, then return it.
+    """Call ``look`` until its answer is true, then return it.
 
-    state: asked when patience is over, for the failure's text: what was true at the end.
+    state: called when patience has run out; describes the final state in the failure's message.
     """
     deadline = time.monotonic() + patience
     while True:

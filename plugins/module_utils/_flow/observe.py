@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Follows the objects that verdicts depend on, fetches the evidence that judges ask for, and ends with verdicts.
+"""Follows the objects that verdicts depend on, fetches the evidence that judges request, and ends with verdicts.
 
 One thread per collection lists and watches; the caller's thread judges on every change. No polling: between events
 nothing is requested (an API server that allows list but not watch is polled every POLL_SECONDS instead). Several parts
@@ -38,18 +38,18 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
 
 POLL_SECONDS = 2.0
 TICK_SECONDS = 0.25
-"""How often the judges look again without any event: verdicts also ripen with time. Costs no request."""
+"""Seconds between judgements when no event arrives: verdicts also depend on elapsed time. Costs no request."""
 EVIDENCE_SECONDS = 1.0
-"""Least time between two rounds of evidence for the same part."""
+"""Minimum time between two rounds of evidence for the same part."""
 UNAUTHORIZED_LOOKS = 3
-"""How often credentials must be refused before they are taken for expired: a login plugin may be renewing them."""
+"""How many times credentials must be rejected before they count as expired: a login plugin may be renewing them."""
 
 Progress = Callable[[float, str], None]
 
 
 @dataclass
 class Observation(Generic[G, S]):
-    """One part being observed. title: put before each line of progress, when several parts are observed."""
+    """One part being observed. title: prefix of each progress line when several parts are observed."""
 
     part: Part[G, S]
     goal: G
@@ -63,11 +63,11 @@ class Observation(Generic[G, S]):
 
     @property
     def decided(self) -> bool:
-        """Whether the last judgement was a conclusion."""
+        """Whether the latest verdict is final."""
         return isinstance(self.course.verdict, (Done, Failed))
 
     def look(self, client: Client) -> None:
-        """Judge the snapshot, with the evidence that the judge asks for."""
+        """Judge the snapshot, with the evidence that the judge requests."""
         verdict, self.history = self.part.judge(self.goal, self.snapshot, self.history)
         due = self.snapshot.at - self._gathered_at >= EVIDENCE_SECONDS
         if isinstance(verdict, Waiting) and verdict.needs and due:
@@ -77,7 +77,7 @@ class Observation(Generic[G, S]):
         self.course.verdict = verdict
 
     def note(self, seconds: float, progress: Progress | None) -> None:
-        """One more entry in the timeline, and a line of progress, if something else is true now."""
+        """Add an entry to the timeline and report progress, if the verdict's text has changed."""
         course = self.course
         course.seconds = seconds
         text = sentence(course.verdict)
@@ -92,7 +92,7 @@ class Observation(Generic[G, S]):
 
 
 class Follow(threading.Thread):
-    """Keeps one collection up to date by list and watch; each state goes to a queue as (follow, items or error)."""
+    """Keeps one collection up to date by list and watch; puts each state on a queue as (follow, items or error)."""
 
     def __init__(self, client: Client, sink: Sink, target: Target[Any]) -> None:
         super().__init__(daemon=True, name=f"follow-{target.label}")
@@ -111,7 +111,7 @@ class Follow(threading.Thread):
             watch.close()
 
     def run(self) -> None:
-        """List, watch, list again after a break; ends on a refusal (403, 401 for good) or stop()."""
+        """List, watch, and list again when the watch breaks; end on a refusal (403, or 401 repeatedly) or stop()."""
         pause, unauthorized = 0.2, 0
         while not self._ended.is_set():
             try:
@@ -137,7 +137,7 @@ class Follow(threading.Thread):
             pause = min(pause * 2, 5.0)
 
     def _follow(self, state: dict[str, JSON], version: str) -> None:
-        """Apply watch events to `state` until the watch breaks for good. Polls where watching is not allowed."""
+        """Apply watch events to `state` until the watch breaks for good. Poll where watching is not allowed."""
         while not self._ended.is_set():
             try:
                 self._watch = self._client.watch(
@@ -184,7 +184,7 @@ Subscription = tuple[Observation[Any, Any], Target[Any]]
 
 @dataclass
 class _Feed:
-    """A collection that is followed, its latest state, and who wants to know.
+    """A followed collection, its latest state, and its subscribers.
 
     latest: None before the first list.
     """
@@ -204,7 +204,7 @@ class _Feeds:
         self._feeds: dict[Hashable, _Feed] = {}
 
     def subscribe(self, observation: Observation[Any, Any]) -> None:
-        """Follow what the observation's part wants to know by now."""
+        """Follow every collection that the observation's part needs at this point."""
         for target in observation.part.targets(observation.goal, observation.snapshot):
             key = (target.path, target.field_selector, target.label_selector, target.metadata, target.keep)
             feed = self._feeds.get(key)
@@ -222,7 +222,7 @@ class _Feeds:
         return self._sink.empty()
 
     def refusals(self, observation: Observation[Any, Any]) -> list[tuple[Target[Any], ApiError]]:
-        """What the API server refuses to show to the observation."""
+        """The observation's targets that the API server refuses to show."""
         return [
             (target, feed.latest)
             for feed in self._feeds.values()
@@ -231,7 +231,7 @@ class _Feeds:
         ]
 
     def incomplete(self, observation: Observation[Any, Any]) -> bool:
-        """Whether something is still missing without which nothing is known."""
+        """Whether a collection that the verdict must wait for has not been listed yet."""
         return any(
             one is observation and target.awaited and feed.latest is None
             for feed in self._feeds.values()
@@ -239,9 +239,9 @@ class _Feeds:
         )
 
     def absorb(self, seconds: float) -> None:
-        """Hand on the next state that arrives within ``seconds``, and all that have queued up behind it.
+        """Pass on the next state that arrives within ``seconds``, and all states queued up behind it.
 
-        It ends with a state of a single object: each of those is judged by itself.
+        Stops after the state of a single object: each of those is judged separately.
         """
         by_follow = {feed.follow: feed for feed in self._feeds.values()}
         block = True
@@ -273,9 +273,9 @@ def _absorb(observation: Observation[Any, Any], target: Target[Any], state: tupl
 def observe(
     client: Client, observations: Sequence[Observation[Any, Any]], timeout: float, progress: Progress | None = None
 ) -> None:
-    """Bring every observation to an end: decided, or timed out after ``timeout`` seconds.
+    """Run every observation until it is decided or has timed out after ``timeout`` seconds.
 
-    Where nothing was written, one look at what was just read is enough if it decides.
+    Where nothing was written, a final verdict on what was just read is enough.
     """
     for observation in observations:
         if not observation.course.changed:
@@ -309,7 +309,7 @@ def _follow(
             for observation in observations:
                 if feeds.incomplete(observation) and elapsed < timeout + READ_TIMEOUT:
                     continue
-                # A conclusion about a state that others have followed already is not one.
+                # A verdict on a state that newer ones have already superseded is not final.
                 if observation.decided and (feeds.quiet or late):
                     observation.ended = True
                 elif late:
@@ -322,11 +322,11 @@ def _follow(
 
 
 def _unless_blind(verdict: Verdict, refusals: Sequence[tuple[Target[Any], ApiError]]) -> Verdict:
-    """The verdict, or why there can be none: what it depends on may not be seen, or nothing may be seen any more."""
+    """The verdict, or why there can be none: what it depends on may not be read, or the credentials have expired."""
     expired = [error for _target, error in refusals if error.status == 401]
     hidden = [error for target, error in refusals if target.required]
     if expired:
-        return unauthorized(expired[0].message, f"Whether it takes effect cannot be observed any more: {expired[0]}")
+        return unauthorized(expired[0].message, f"Whether it takes effect can no longer be observed: {expired[0]}")
     if hidden and isinstance(verdict, Waiting):
         return Failed(
             "Forbidden",

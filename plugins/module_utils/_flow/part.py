@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A part: one module's share of the flow.
 
-The flow knows no part. A part decides, with pure functions over its own typed Goal and Snapshot, and names what to
-read, write and follow; reading, writing and following is done by ``reconcile`` and ``observe`` alone.
+The flow does not know the individual parts. A part decides, with pure functions over its own typed Goal and Snapshot,
+and names what to read, write and follow; only ``reconcile`` and ``observe`` read, write and follow.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ S = TypeVar("S", bound=Snapshot)
 class Target(Generic[S]):
     """A collection to follow. absorb: the snapshot with the collection's latest state in it.
 
-    single: the selector names one object, and each of its states is judged by itself: what an operator reports in
-    passing may never be repeated. metadata: only metadata is asked for, so that the content of Secrets never leaves the
+    single: the selector names one object, and each of its states is judged separately: what an operator reports
+    briefly may never be repeated. metadata: only metadata is requested, so that the content of Secrets never leaves the
     API server. required: without it there is no verdict, so a refusal (403) ends the wait.
-    awaited: nothing is known before its first state, for which the wait may outlast its timeout a little.
+    awaited: there is no verdict before its first state, for which the wait may exceed its timeout slightly.
     keep: reduces each object of a large collection; its name and namespace must stay.
     """
 
@@ -62,7 +62,7 @@ class Target(Generic[S]):
 
 
 def seen_object(reading: Reading) -> Seen:
-    """A reading as the judge wants it: what we may not read is unseen."""
+    """A reading in the form that a judge expects: what we may not read is unseen."""
     return UNSEEN if isinstance(reading, (Denied, tuple)) else reading
 
 
@@ -70,8 +70,8 @@ class Part(ABC, Generic[G, S]):
     """What differs between the modules: the objects that matter, the decision, the verdict and its evidence.
 
     name: the module's name. main: key under which the task returns its main object, "" for none.
-    main_path: that object's path. confirm: after a change that worked, read and plan once more, since somebody may have
-    written meanwhile to an object that no watch follows. line_seconds: least time between two lines of progress.
+    main_path: that object's path. confirm: after a successful change, read and plan once more, since somebody may
+    meanwhile have written to an object that no watch follows. line_seconds: minimum time between two progress lines.
     """
 
     name: ClassVar[str]
@@ -82,7 +82,7 @@ class Part(ABC, Generic[G, S]):
     def __init__(self, platform: Platform) -> None:
         self.platform = platform
         self.label = self.name
-        """Names the part in messages; differs from ``name`` where one task holds several of a kind."""
+        """Names the part in messages; differs from ``name`` where one task has several parts of a kind."""
 
     @property
     def main_path(self) -> str:
@@ -98,7 +98,7 @@ class Part(ABC, Generic[G, S]):
         """The decision."""
 
     def revise(self, write: Write, live: JSON | None) -> Write | str | None:
-        """One of a plan's independent writes decided anew: None when nothing is left to do, a text when it must not be.
+        """Decide an independent write again: None when nothing is left to do, a text when it must not be sent.
 
         live: the object as it is after somebody else wrote it.
         """
@@ -107,7 +107,7 @@ class Part(ABC, Generic[G, S]):
     def aim(self, goal: G, seen: Readings, failures: Mapping[str, str]) -> G:
         """The goal once the writes have been answered. seen: the readings with the answers in their place.
 
-        failures: what became of independent writes that failed, by the object's path.
+        failures: why independent writes failed, by the object's path.
         """
         return goal
 
@@ -124,11 +124,11 @@ class Part(ABC, Generic[G, S]):
         """The pure judgement."""
 
     def gather(self, client: Client, goal: G, snapshot: S, needs: frozenset[Need]) -> S:
-        """The snapshot with the evidence that the judge asked for, and with the time at which it was complete."""
+        """The snapshot with the evidence that the judge requested, and with the time at which it was complete."""
         return snapshot
 
     def report(self, goal: G, snapshot: S) -> Mapping[str, Any]:
-        """More for the task's verification than every part has."""
+        """This part's own entries in the task's verification."""
         return {}
 
     def main_object(self, snapshot: S) -> JSON | None:
@@ -138,7 +138,7 @@ class Part(ABC, Generic[G, S]):
     def outcome(
         self, plan: Plan[G], sent: tuple[Write, ...], failures: Mapping[str, str], observed: tuple[G, S] | None
     ) -> Outcome:
-        """More for the task's result. sent: the writes that succeeded. failures: as for aim.
+        """This part's additions to the task's result. sent: the writes that succeeded. failures: as for aim.
 
         observed: the goal and the last snapshot, None when nothing was observed.
         """

@@ -87,8 +87,8 @@ def named(items: Reading, name: str) -> JSON | None:
 class Write:
     """One request that changes something. before, after: owned fields only, secrets as fingerprints.
 
-    path: of the object, or of its collection for ``verb`` "create". differs: whether the object is not as asked for
-    without it; False for a write that only makes the operator look.
+    path: of the object, or of its collection for ``verb`` "create". differs: whether the object is not as
+    requested without it; False for a write that only prompts the operator to look again.
     """
 
     verb: str
@@ -108,7 +108,7 @@ class Write:
 
 @dataclass(frozen=True)
 class Findings:
-    """What one check of a plan came to: reasons to refuse, remarks, and the writes it calls for."""
+    """The outcome of one check of a plan: reasons to refuse, warnings, and the writes it requires."""
 
     refusals: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -121,7 +121,7 @@ class Findings:
 
     @classmethod
     def warn(cls, *warnings: str) -> Findings:
-        """Remarks, and nothing else."""
+        """Warnings, and nothing else."""
         return cls(warnings=warnings)
 
     def __add__(self, other: Findings) -> Findings:
@@ -138,8 +138,8 @@ class Plan(Generic[G]):
     refusals: with any of these nothing is written, and ``goal`` may be None.
     withheld: what would have been written but for the refusals; shows how the cluster differs.
     goal: what must be true afterwards. verify: whether there is an effect to prove.
-    checks: requests that are only ever sent as dry runs. values: more for the task's result.
-    independent: each write stands for itself; one that fails does not stop the others.
+    checks: requests that are only ever sent as dry runs. values: additions to the task's result.
+    independent: no write depends on another; one that fails does not stop the others.
     """
 
     refusals: tuple[str, ...] = ()
@@ -155,7 +155,7 @@ class Plan(Generic[G]):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a part adds to the task's result once everything else is known. failure: goes before the flow's own."""
+    """What a part adds to the task's result at the very end. failure: takes precedence over the flow's own."""
 
     failure: str = ""
     warnings: tuple[str, ...] = ()
@@ -172,5 +172,5 @@ def spec_patch(path: str, kind: str, name: str, desired: JSON, live: JSON) -> Wr
 
 
 def fingerprint(text: str) -> str:
-    """A short, stable mark of a secret: shows whether it changed, not what it is."""
+    """A short, stable digest of a secret: shows whether it changed, not what it is."""
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -2,8 +2,8 @@
 """The flow of every module: read, refuse, dry run, write, observe, judge, report.
 
 All requests are sent here, in ``_kubernetes.client`` and in ``observe``; what to read and what to write is decided by
-the parts' pure functions. Any number of parts go through it together: everything is read and refused before anything is
-written, and all effects are observed on one clock.
+the parts' pure functions. Any number of parts go through it together: everything is read and checked before anything is
+written, and all effects are observed at the same time.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._registry.pl
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.resources import public
 
 REPLANS = 40
-"""How often a lost race (409) is answered by reading and planning again: enough for 20 writers of one list."""
+"""How many times a lost race (409) is answered by reading and planning again: enough for 20 writers of one list."""
 REVISIONS = 5
-"""How often one of many independent writes is decided anew after somebody else wrote the object in between."""
+"""How many times an independent write is decided again after somebody else has written the object in between."""
 WORKERS = 12
 """Independent writes at a time: enough to keep an API server busy, too few to be throttled by fair queueing."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the task says about the run itself. wait_timeout: seconds. read_only: compare instead of writing."""
+    """The task's options for the run itself. wait_timeout: seconds. read_only: compare instead of writing."""
 
     check_mode: bool
     wait: bool
@@ -76,7 +76,7 @@ class Refused(Exception):
 
 
 def reconcile(client: Client, parts: Sequence[Part[Any, Any]], options: Options) -> list[Result]:
-    """Bring the cluster to the goals of all parts and prove them; one result for each part, in their order.
+    """Bring the cluster to the goals of all parts and verify the effect; one result for each part, in their order.
 
     Raises Refused, ApiError or ClientError before anything has been written; later failures come as Result.failure.
     """
@@ -86,7 +86,7 @@ def reconcile(client: Client, parts: Sequence[Part[Any, Any]], options: Options)
         silent = ""
         for run in runs:
             if silent:
-                run.failure = f"Not attempted, because the API server did not answer before: {silent}"
+                run.failure = f"Not attempted, because the API server had stopped answering: {silent}"
             else:
                 silent = run.write(client)
     observations = [run.observation(options, title=run.part.label if len(runs) > 1 else "") for run in runs]
@@ -95,7 +95,7 @@ def reconcile(client: Client, parts: Sequence[Part[Any, Any]], options: Options)
 
 
 def verify(client: Client, parts: Sequence[Part[Any, Any]], options: Options) -> list[Result]:
-    """Compare all parts with the cluster and prove those that do not differ; one result for each part, in their order.
+    """Compare all parts with the cluster and verify those that do not differ; one result for each part, in their order.
 
     Writes nothing; give it a client that cannot. Raises Refused for what cannot be compared, ApiError, ClientError.
     """
@@ -138,7 +138,7 @@ class _Run(Generic[G, S]):
     def rehearse(self, client: Client, check_mode: bool) -> None:
         """Send every write as a dry run. Raises ApiError for a refusal, Refused for what a check found.
 
-        Independent writes are rehearsed in check mode only; each of them may fail for itself.
+        Independent writes are rehearsed in check mode only; each of them may fail on its own.
         """
         self.plan = _checked(client, self.plan)
         if not self.plan.independent:
@@ -148,7 +148,7 @@ class _Run(Generic[G, S]):
             self._write_each(client, dry_run=True)
 
     def write(self, client: Client) -> str:
-        """Carry out the plan. The text is why the API server could not be reached; empty when it answered."""
+        """Carry out the plan. Returns why the API server could not be reached; empty when it answered."""
         try:
             self._write(client)
         except ClientError as error:
@@ -157,7 +157,7 @@ class _Run(Generic[G, S]):
         return ""
 
     def _write(self, client: Client) -> None:
-        """A lost race, before anything was written, starts again from reading."""
+        """Send the writes; after a race that was lost before anything was written, start again from reading."""
         if self.plan.independent:
             self._write_each(client, dry_run=False)
             return
@@ -183,7 +183,7 @@ class _Run(Generic[G, S]):
                 return
 
     def _write_in_order(self, client: Client) -> report.WriteFailure | None:
-        """The failure of a race that was lost before anything was written; any other ends the part."""
+        """Returns the failure of a race that was lost before anything was written; any other failure ends the part."""
         for write in self.writes:
             try:
                 self.written[write.object_path] = send(client, write, dry_run=False)
@@ -229,15 +229,15 @@ class _Run(Generic[G, S]):
             if not isinstance(revised, Write):
                 return None, {}, revised or ""
             write = revised
-        return None, {}, f"somebody else kept writing it: {reason}"
+        return None, {}, f"somebody else kept changing the object: {reason}"
 
     @property
     def differs(self) -> bool:
-        """Whether the cluster is not as asked for, going by what was read."""
+        """Whether the cluster, as it was read, differs from what was requested."""
         return any(write.differs for write in (*self.plan.writes, *self.plan.withheld))
 
     def compared(self) -> Result:
-        """What a comparison reports that has found differences."""
+        """The result of a comparison that has found differences."""
         writes = (*self.plan.writes, *self.plan.withheld)
         found = report.differences(writes)
         result = Result(failure="; ".join(one.sentence for one in found), warnings=list(self.plan.warnings))
@@ -245,7 +245,7 @@ class _Run(Generic[G, S]):
         result.values["differences"] = [
             {"object": one.object, "field": one.field, "is": one.actual, "should": one.wanted} for one in found
         ]
-        result.values["verification"] = report.not_verified("the cluster differs from what was asked for")
+        result.values["verification"] = report.not_verified("the cluster differs from what was requested")
         return result
 
     # -- afterwards ----------------------------------------------------------------------------------------------------
@@ -276,7 +276,7 @@ class _Run(Generic[G, S]):
         return self.written.get(self.part.main_path, before if isinstance(before, Mapping) else {})
 
     def result(self, client: Client, observation: Observation[G, S] | None, options: Options) -> Result:
-        """What the task reports; looks once more where the part asks for it."""
+        """What the task reports; reads and plans once more where the part requires it."""
         main = self.part.main
         changed = bool(self.written) if self.failure is not None or self.plan.independent else bool(self.writes)
         result = Result(changed=changed, failure=self.failure, warnings=list(self.plan.warnings))
@@ -319,20 +319,20 @@ class _Run(Generic[G, S]):
             result.failure = report.failure(course, main, events)
 
     def _confirmed(self, client: Client, done: Done, known: Sequence[str]) -> Verdict:
-        """What works is still what was asked for: planning once more must find nothing to write. known: warnings."""
+        """Check that nobody has changed it since: planning once more must find nothing to write. known: warnings."""
         try:
             _refs, seen = _Reader(client, self.part.platform).everything(self.part)
             again = self.part.plan(seen)
         except (Refused, ApiError, ClientError) as error:
             if isinstance(error, ApiError) and error.status == 401:
-                return unauthorized(str(error), f"Whether it is as asked for cannot be observed any more: {error}")
-            return replace(done, warnings=(*done.warnings, f"Could not look again at what was written: {error}"))
+                return unauthorized(str(error), f"Whether it is still as requested can no longer be checked: {error}")
+            return replace(done, warnings=(*done.warnings, f"Could not check once more what was written: {error}"))
         changed = [f"{write.kind}/{write.name}" for write in again.writes]
         if not changed and not again.refusals:
             return replace(done, warnings=(*done.warnings, *(text for text in again.warnings if text not in known)))
         return Failed(
             "ChangedAgain",
-            "; ".join([*again.refusals, *(f"{name} differs from what was asked" for name in changed)]),
+            "; ".join([*again.refusals, *(f"{name} differs from what was requested" for name in changed)]),
             "It took effect, but somebody has changed it since.",
             "Find the other writer (another playbook, GitOps, a person), then run the task again.",
         )
@@ -342,7 +342,7 @@ class _Run(Generic[G, S]):
 
 
 def _prepare(client: Client, runs: Sequence[_Run[Any, Any]], options: Options) -> None:
-    """Read everything, refuse everything at once, rehearse everything; a lost race starts again from reading."""
+    """Read everything, report all refusals at once, rehearse everything; start again from reading after a lost race."""
     for attempt in range(REPLANS):
         reader = _Reader(client, runs[0].part.platform)
         for run in runs:
@@ -370,7 +370,7 @@ def _pause(attempt: int) -> None:
 
 
 def _checked(client: Client, plan: Plan[G]) -> Plan[G]:
-    """The plan after the API server itself has judged what only it can judge; never writes. Raises Refused."""
+    """The plan after the API server has checked what only it can check; never writes. Raises Refused."""
     warnings = list(plan.warnings)
     for check in plan.checks:
         try:
@@ -385,14 +385,14 @@ def _checked(client: Client, plan: Plan[G]) -> Plan[G]:
 
 
 class _Reader:
-    """Reads what parts ask for; what several of them ask for is requested once."""
+    """Reads what the parts need; what several of them need is requested once."""
 
     def __init__(self, client: Client, platform: Platform) -> None:
         self._client, self._platform = client, platform
         self._known: dict[Hashable, Reading] = {}
 
     def everything(self, part: Part[Any, Any]) -> tuple[dict[str, Ref], dict[str, Reading]]:
-        """All the part needs, round by round, by label. Raises Refused when the operator is not installed."""
+        """Everything the part needs, read in rounds, by label. Raises Refused when the operator is not installed."""
         known: dict[str, Ref] = {}
         seen: dict[str, Reading] = {}
         while True:
@@ -431,7 +431,7 @@ class _Reader:
 
 
 def send(client: Client, write: Write, dry_run: bool) -> JSON:
-    """Do one write. The answer is the object as it is now, nothing for a delete."""
+    """Send one write. Returns the object as it is now; empty for a delete."""
     if write.verb == "create":
         return client.create(write.path, write.body, dry_run=dry_run)
     if write.verb == "delete":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a task says about a plan and an observation: verification, refusals, failures. Pure."""
+"""What a task reports about a plan and an observation: verification, refusals, failures. Pure."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def interrupted(writes: Sequence[Write], written: Mapping[str, JSON], failure: W
 
 @dataclass(frozen=True)
 class Difference:
-    """One field of an object that is not as asked for. field: dotted, "" for the object as a whole."""
+    """One field of an object that is not as requested. field: dotted, "" for the object as a whole."""
 
     object: str
     field: str
@@ -60,13 +60,13 @@ class Difference:
 
     @property
     def sentence(self) -> str:
-        """What is, and what should be, in words."""
+        """What is and what should be, as a sentence."""
         what = f"{self.object} {self.field}".rstrip()
         return f"{what} is {_shown(self.actual)}, should be {_shown(self.wanted)}"
 
 
 def differences(writes: Sequence[Write]) -> list[Difference]:
-    """Every field in which the cluster is not what the writes would make of it."""
+    """Every field that the writes would change."""
     found: list[Difference] = []
     for write in writes:
         name = f"{write.kind}/{write.name}"
@@ -144,7 +144,7 @@ def failure(course: Course, main: JSON | None, events: Sequence[str] = ()) -> st
     begin = (
         "The change was stored, but it did not take effect"
         if course.changed
-        else "Nothing had to be changed, but what was asked for does not work"
+        else "Nothing had to be changed, but the requested state does not work"
     )
     if isinstance(verdict, Failed):
         text = f"{begin}: {verdict.cause}"
@@ -157,4 +157,4 @@ def failure(course: Course, main: JSON | None, events: Sequence[str] = ()) -> st
         text += f" The operator says: {words}."
     if events:
         text += f" Events: {' | '.join(events)}."
-    return text + " What to do: look at what is missing above; if it only needs longer, raise wait_timeout."
+    return text + " What to do: look at what is missing above; if it only needs more time, raise wait_timeout."

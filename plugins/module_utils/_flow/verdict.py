@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What was seen and what is concluded from it. Pure.
 
-A Snapshot is what the cluster showed at one moment; a judgement of it is Done, Waiting or Failed; History carries from
-one judgement to the next since when each sign has been there.
+A Snapshot is what the cluster showed at one moment; a judgement of it is Done, Waiting or Failed; History keeps, from
+one judgement to the next, since when each sign has been present.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ JSON = Mapping[str, Any]
 
 
 class Unseen(Enum):
-    """Marks a part of a Snapshot that nobody has looked at (None means: looked, and it does not exist)."""
+    """Marks a part of a Snapshot that has not been read (None means that it was read and does not exist)."""
 
     UNSEEN = "unseen"
 
@@ -45,7 +45,7 @@ class Snapshot:
 
 
 class Need(Enum):
-    """Evidence that a judge asks for before it can conclude; each part has its own members."""
+    """Evidence that a judge requests before it can conclude; each part has its own members."""
 
 
 # -- concluded ---------------------------------------------------------------------------------------------------------
@@ -53,7 +53,7 @@ class Need(Enum):
 
 @dataclass(frozen=True)
 class Done:
-    """The effect is there. summary: one line. warnings: what could not be proven, and why."""
+    """The effect is verified. summary: one line. warnings: what could not be proven, and why."""
 
     summary: str
     warnings: tuple[str, ...] = ()
@@ -61,7 +61,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Waiting:
-    """Not there yet.
+    """The effect is not verified yet.
 
     why: one line, what is true now and what is missing. needs: evidence to fetch before judging again.
     """
@@ -72,7 +72,7 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Failed:
-    """It will not get there by itself.
+    """The effect will not come about by itself.
 
     reason: the operator's or Kubernetes' reason code. quoted: the text as the cluster gave it.
     cause: what that means. remedy: what to do next.
@@ -96,7 +96,7 @@ def sentence(verdict: Verdict) -> str:
 
 @dataclass
 class Course:
-    """How an observation went.
+    """The course of an observation.
 
     changed: whether anything had been written before. seconds: from the start of the wait.
     timeline: (seconds, what was true) per change.
@@ -116,14 +116,14 @@ class Course:
 class History:
     """What a judge remembers between snapshots.
 
-    since: from when (monotonic seconds) each sign has been there without a break.
+    since: the time (monotonic seconds) from which each sign has been present without a break.
     """
 
     since: Mapping[str, float] = field(default_factory=dict)
 
 
 class Signs:
-    """The signs of one snapshot, and since when each has been there. A sign missing from one snapshot is forgotten."""
+    """The signs of one snapshot, and since when each has been present. A sign absent from one is forgotten."""
 
     def __init__(self, history: History, now: float) -> None:
         self.now = now
@@ -131,16 +131,16 @@ class Signs:
         self._since: dict[str, float] = {sign: at for sign, at in history.since.items() if sign.startswith("kept:")}
 
     def hold(self, sign: str, at: float | None = None) -> float:
-        """Note that ``sign`` is there (from ``at`` on, now if not given); since when it has been."""
+        """Record that ``sign`` is present (since ``at``, by default now); returns since when it has been."""
         self._since[sign] = self._before.get(sign, self.now if at is None else at)
         return self._since[sign]
 
     def lasted(self, sign: str) -> float:
-        """Note that ``sign`` is there; for how many seconds it has been."""
+        """Record that ``sign`` is present; returns for how many seconds it has been."""
         return self.now - self.hold(sign)
 
     def keep(self, sign: str) -> None:
-        """Note something that stays known for the rest of the observation."""
+        """Record something that stays known for the rest of the observation."""
         self._since.setdefault(f"kept:{sign}", self.now)
 
     def kept(self, sign: str) -> bool:

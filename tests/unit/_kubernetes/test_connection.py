@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Connection options that cannot work end as a sentence: no traceback, and no credential in the text."""
+"""Connection options that cannot work end in a readable message, without a traceback and without credentials."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_token_read_with_its_line_break_is_a_token(break_: str) -> None:
 @pytest.mark.parametrize(
     "given",
     [{"api_key": "to\nken-never-shown"}, {"api_key": "x", "impersonate_user": "never-shown\nb"}, {"api_key": "\u20ac"}],
-    ids=["token", "user", "no latin-1"],
+    ids=["token", "user", "not latin-1"],
 )
 def test_a_value_no_header_can_hold_is_named_and_not_shown(given: dict[str, Any]) -> None:
     """http.client's own error quotes the header, token included."""
@@ -63,19 +63,19 @@ def test_a_value_no_header_can_hold_is_named_and_not_shown(given: dict[str, Any]
 
 @pytest.mark.parametrize("host", ["api.example.com:6443", "api.example.com", "ftp://api.example.com"])
 def test_a_host_without_scheme_is_refused_at_once(host: str) -> None:
-    """It would be asked in plain HTTP, token included, again and again."""
+    """It would be contacted over plain HTTP, token included, again and again."""
     with pytest.raises(ClientError, match="host"):
         access({"host": host, "api_key": "x"}, {})
 
 
 @pytest.mark.parametrize("users", [5, "text", [5], [{"user": 5}], {"user": {}}, None])
 def test_a_kubeconfig_of_any_shape_is_searched_for_secrets(users: Any) -> None:
-    """What is wrong with it is said when it is loaded."""
+    """What is wrong with it is reported when it is loaded."""
     assert list(kubeconfig_secrets({"kubeconfig": {"users": users}})) == []
 
 
 def test_every_credential_of_a_kubeconfig_is_masked() -> None:
-    """Tokens of login plugins and the environment of exec plugins as well."""
+    """Including tokens of login plugins and the environment of exec plugins."""
     user = {
         "token": "t1",
         "auth-provider": {"name": "oidc", "config": {"id-token": "t2", "refresh-token": "t3", "client-secret": "t4"}},
@@ -122,7 +122,7 @@ def kubeconfig_for(server: str, user: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def test_the_option_host_stays_in_force_when_the_kubeconfig_renews_its_token() -> None:
+def test_the_option_host_still_applies_when_the_kubeconfig_renews_its_token() -> None:
     """The library's hook that renews a token puts the kubeconfig's own server back into the settings."""
     asked: list[tuple[str, str | None]] = []
 
@@ -159,7 +159,7 @@ def test_an_https_proxy_is_trusted_by_the_given_authorities(tmp_path: Path) -> N
     assert pool.connection_pool_kw["_proxy_config"] is pool.proxy_config
 
 
-def test_a_host_with_credentials_is_asked_as_nobody_else(tmp_path: Path) -> None:
+def test_a_host_with_credentials_is_not_contacted_as_another_user(tmp_path: Path) -> None:
     """A kubeconfig that happens to be in the environment must not lend its certificate (as in kubernetes.core)."""
     certificate = tmp_path / "certificate"
     certificate.write_text("of somebody else")

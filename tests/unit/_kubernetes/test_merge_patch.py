@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a patch makes of an object. What goes into a patch depends on the fields: see _registry/test_fields.py."""
+"""What a patch does to an object. What goes into a patch depends on the fields: see _registry/test_fields.py."""
 
 from __future__ import annotations
 

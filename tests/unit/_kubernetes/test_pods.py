@@ -33,12 +33,12 @@ def pod(
 
 
 def deleted(which: dict[str, Any]) -> dict[str, Any]:
-    """The same Pod, deleted and not gone yet."""
+    """The same Pod, deleted but not gone yet."""
     return {**which, "metadata": {**which["metadata"], "deletionTimestamp": "2026-11-22T10:00:11Z"}}
 
 
-def test_pods_of_somebody_else_prove_nothing() -> None:
-    """Same labels, another maker: neither old nor new Pods of the registry."""
+def test_pods_of_other_owners_prove_nothing() -> None:
+    """Same labels, another owner: neither old nor new Pods of the registry."""
     ours = pod("ours", owner="image-registry-new")
     others = (
         pod("bare", created="2026-11-22T11:00:00Z"),
@@ -49,7 +49,7 @@ def test_pods_of_somebody_else_prove_nothing() -> None:
 
 
 def test_each_pod_is_new_old_terminating_or_ended() -> None:
-    """The youngest Pod that stays shows the newest template; a terminating one may be younger."""
+    """The youngest Pod that is not terminating shows the newest template; a terminating one may be younger."""
     new, other, old = pod("a"), pod("b", created="2026"), pod("c", "old", "2026-11-22T09:00:00Z")
     leaving, ended = deleted(pod("d", "gone", "2026-11-22T11:00:00Z")), pod("e", "old", phase="Failed")
     pods = (new, other, old, leaving, ended)

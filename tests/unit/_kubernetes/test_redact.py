@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Credentials never pass; other words do."""
+"""Credentials are always hidden; other text is not."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_credentials_are_hidden(text: str, secrets: list[str]) -> None:
         "authorization header required",
     ],
 )
-def test_other_words_stay(text: str) -> None:
+def test_other_text_is_kept(text: str) -> None:
     assert redact(text) == text
 
 
@@ -56,7 +56,7 @@ def test_redaction_is_stable(text: str) -> None:
     assert redact(redact(text)) == redact(text)
 
 
-def test_the_same_error_reads_the_same_however_often_it_is_said() -> None:
+def test_the_same_error_reads_the_same_however_often_it_is_reported() -> None:
     first = "InvalidAccessKeyId: no\n\tstatus code: 403, request id: M5WOGgNI47oobQ, host id: "
     second = "InvalidAccessKeyId: no\n\tstatus code: 403, request id: Ap9BVBfeOQoVleUb, host id: x7"
     assert normalise(first) == normalise(second)

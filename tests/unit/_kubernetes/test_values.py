@@ -112,19 +112,19 @@ def test_bad_durations_are_named(text: object) -> None:
 
 
 @given(st.integers(min_value=-(2**63) + 1, max_value=2**63 - 1))
-def test_a_printed_duration_reads_back(nanoseconds: int) -> None:
+def test_a_formatted_duration_can_be_parsed_again(nanoseconds: int) -> None:
     assert parse_duration(format_duration(nanoseconds)) == nanoseconds
 
 
 @given(st.decimals(min_value=-(10**18), max_value=10**18, places=9, allow_nan=False, allow_infinity=False))
-def test_a_quantity_means_its_number_with_every_suffix(number: Decimal) -> None:
+def test_a_quantity_is_its_number_times_its_suffix(number: Decimal) -> None:
     plain = format(number, "f")
     for suffix, factor in (("", 1), ("k", 1000), ("Ki", 1024), ("e2", 100)):
         assert Fraction(parse_quantity(plain + suffix)) == Fraction(number) * factor
 
 
 @given(st.text(max_size=20))
-def test_any_text_is_read_or_refused_plainly(text: str) -> None:
+def test_any_text_is_parsed_or_refused_with_a_value_error(text: str) -> None:
     for parse in (parse_quantity, parse_duration):
         with contextlib.suppress(ValueError):
             parse(text)

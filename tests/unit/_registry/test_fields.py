@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Equality field by field, as the operator's Go structs mean it; patches that hold only what differs.
+"""Equality field by field, as in the operator's Go structs; patches that contain only what differs.
 
-A patch reaches the desired state, and never nulls what is not there.
+A patch results in the desired state, and never nulls what is not there.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def test_switching_backends_nulls_only_what_is_there() -> None:
 @pytest.mark.parametrize(
     ("desired", "live", "patch"),
     [
-        # A whole-owned map loses what the wish does not list, and only differing members travel.
+        # A map owned as a whole loses what is not requested, and only differing members are sent.
         (
             {"resources": {"limits": {"cpu": "1"}}},
             {"resources": {"limits": {"cpu": "1000m", "memory": "1Gi"}, "requests": {"cpu": "1"}}},
@@ -100,7 +100,7 @@ def test_patches(desired: dict[str, Any], live: dict[str, Any], patch: dict[str,
     assert diff(desired, apply(patch, live)) == {}
 
 
-def test_the_owned_part_is_what_the_wish_speaks_about() -> None:
+def test_the_owned_part_is_what_the_request_mentions() -> None:
     live = {**REWRITTEN, "storage": {"emptyDir": {}, "s3": {"bucket": "b"}}, "disableRedirect": True}
     assert owned(
         {"storage": {"emptyDir": {}, "s3": None, "gcs": None}, "replicas": 3, "proxy": {"http": "h"}}, live
@@ -123,7 +123,7 @@ def _objects(optional: Mapping[str, st.SearchStrategy[Any]], nulls: bool) -> st.
 
 
 def _specs(nulls: bool) -> st.SearchStrategy[dict[str, Any]]:
-    """Specs as the API server may hold them; with ``nulls``, wishes in merge patch form."""
+    """Specs as the API server may hold them; with ``nulls``, requested specs in merge patch form."""
     amounts = _objects({"cpu": _QUANTITIES, "memory": _QUANTITIES}, nulls)
     limits = _objects(
         {"maxRunning": st.integers(0, 2), "maxInQueue": st.integers(0, 2), "maxWaitInQueue": _DURATIONS}, nulls
@@ -159,16 +159,16 @@ def _specs(nulls: bool) -> st.SearchStrategy[dict[str, Any]]:
 
 
 def _satisfied(desired: Mapping[str, Any], live: Mapping[str, Any], path: tuple[str, ...] = ()) -> bool:
-    """Said again without the code under test: whole-owned fields are equal, the others member by member."""
-    for key, wish in desired.items():
+    """The same without the code under test: fields owned as a whole are equal, the others member by member."""
+    for key, wanted in desired.items():
         here, current = (*path, key), live.get(key)
         merged = here in [("storage",), ("proxy",), ("requests",)] or here[0] == "storage"
-        if isinstance(wish, Mapping) and merged:
+        if isinstance(wanted, Mapping) and merged:
             if here[:1] == ("storage",) and len(here) == 2 and current is None:
                 return False
-            if not _satisfied(wish, current if isinstance(current, Mapping) else {}, here):
+            if not _satisfied(wanted, current if isinstance(current, Mapping) else {}, here):
                 return False
-        elif not same(here, wish, current):
+        elif not same(here, wanted, current):
             return False
     return True
 
@@ -186,7 +186,7 @@ def _nulls_only_what_is_there(patch: Mapping[str, Any], live: Mapping[str, Any])
 
 
 @given(_specs(nulls=True), _specs(nulls=False))
-def test_a_patch_reaches_the_wish_once_and_for_all(desired: dict[str, Any], live: dict[str, Any]) -> None:
+def test_a_patch_reaches_the_requested_state_once_and_for_all(desired: dict[str, Any], live: dict[str, Any]) -> None:
     patch = diff(desired, live)
     after = apply(patch, live)
     assert _satisfied(desired, after)
@@ -197,7 +197,7 @@ def test_a_patch_reaches_the_wish_once_and_for_all(desired: dict[str, Any], live
 
 
 @given(_specs(nulls=True), _specs(nulls=False))
-def test_fields_nobody_named_stay(desired: dict[str, Any], live: dict[str, Any]) -> None:
+def test_fields_that_are_not_mentioned_stay(desired: dict[str, Any], live: dict[str, Any]) -> None:
     after = apply(diff(desired, live), live)
     for key in live.keys() - desired.keys():
         assert after[key] == live[key]
@@ -263,7 +263,7 @@ def test_equality_is_field_by_field(path: tuple[str, ...], wanted: Any, live: An
     assert same(path, wanted, live) is expected
 
 
-def test_a_bad_wish_is_refused_with_its_field_but_a_bad_live_value_is_only_different() -> None:
+def test_a_bad_requested_value_is_refused_with_its_field_but_a_bad_live_value_only_differs() -> None:
     with pytest.raises(ValueError, match=r"^resources\.limits\.cpu: 'much' is not a quantity"):
         same(("resources",), {"limits": {"cpu": "much"}}, None)
     assert not same(("resources",), RESOURCES, {"limits": {"cpu": "much"}})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every known trouble is found in a log, everyday lines are not, and credentials never come along."""
+"""Every known problem is found in a log, ordinary lines are ignored, and credentials are never included."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LOGS = Path(__file__).parents[2] / "fixtures" / "registry-logs"
         ("s3-auth-good", set()),
         ("s3-good", set()),
         ("s3-region-missing", {"region"}),
-        # Silent but for their refusals: these name no cause.
+        # These log nothing but failed health checks, which name no cause.
         ("s3-bucket-missing", {"health"}),
         ("s3-certificate-unknown-authority", {"health"}),
         ("s3-endpoint-refused", {"health"}),
@@ -99,7 +99,7 @@ def test_lines_are_classified_by_their_core(line: str, kind: str) -> None:
         'time="2026-11-22T09:12:25Z" level=warning msg="No HTTP secret provided - generated random secret."',
         'time="2026-11-22T09:12:25Z" level=warning msg="error authorizing context: authorization header required"',
         'level=error msg="response completed with error" err.code="manifest unknown" err.detail="unknown tag=NoSuch"',
-        # Clients choose names; those are not the storage's words.
+        # Clients choose names; those do not come from the storage.
         'level=info msg="trying again after: connection refused"',
         '{"level":"debug","msg":"s3aws: NoSuchBucket seen in a listing"}',
         'level=info msg="response completed" http.request.uri="/v2/NoSuchBucket/x509:/manifests/1"',
@@ -108,11 +108,11 @@ def test_lines_are_classified_by_their_core(line: str, kind: str) -> None:
         '192.0.2.1 - - [22/Nov/2026:09:12:30 +0000] "GET /healthz HTTP/1.1" 503 2 "" ""',
     ],
 )
-def test_everyday_lines_are_not_trouble(line: str) -> None:
+def test_ordinary_lines_are_not_findings(line: str) -> None:
     assert classify([line]) == []
 
 
-def test_the_same_trouble_is_listed_once() -> None:
+def test_the_same_problem_is_listed_once() -> None:
     lines = [f'level=error err.detail="s3aws: AccessDenied: no, request id: R{n}X, host id: H{n}"' for n in range(9)]
     assert len(classify(lines)) == 1
 

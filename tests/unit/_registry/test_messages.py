@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every known trouble has a cause and a remedy; unknown ones pass through."""
+"""Every known problem has a cause and a remedy; unknown ones pass through."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_operator_errors(text: str, kind: str, words: str) -> None:
     assert "{" not in meaning.cause + meaning.remedy
 
 
-def test_a_reason_speaks_when_the_text_does_not() -> None:
+def test_the_reason_is_used_when_the_text_is_not_known() -> None:
     assert explain("", "StorageNotConfigured").kind == "unconfigured"
     assert explain("something", "RouteDegraded").kind == "ingress"
     assert explain("something new", "Error").kind == "unknown"

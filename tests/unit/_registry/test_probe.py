@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What one HTTP answer proves: who gave it, how long the registry had been running, what it asked of the storage."""
+"""What one HTTP answer proves: who sent it, how long the registry had been running, what it tried in the storage."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ STORAGE = 's3aws: RequestError: send request failed\ncaused by: Get "https://s3/
 @pytest.mark.parametrize(
     ("path", "code", "headers", "body", "age", "answer"),
     [
-        # Over broken storage, /v2/ says 200 until the first check; only an older container's word counts.
+        # With broken storage, /v2/ answers 200 until the first check; only the answer of an older container counts.
         (PING, 200, REGISTRY, b"{}", 3.0, Answer.TOO_EARLY),
         (PING, 200, REGISTRY, b"{}", 10.0, Answer.TOO_EARLY),
         (PING, 200, REGISTRY, b"{}", 11.0, Answer.SERVES),
@@ -53,7 +53,7 @@ STORAGE = 's3aws: RequestError: send request failed\ncaused by: Get "https://s3/
         (PING, 401, {}, LOGIN, 60.0, Answer.SERVES),
         (PING, 503, REGISTRY, UNNAMED, 60.0, Answer.BROKEN),
         (PING, 503, {}, UNNAMED, 60.0, Answer.BROKEN),
-        # tags/list asks the storage at once.
+        # tags/list accesses the storage at once.
         (TAGS, 404, REGISTRY, UNKNOWN_NAME, 0.5, Answer.SERVES),
         (TAGS, 404, REGISTRY, UNKNOWN_NAME, None, Answer.SERVES),
         (TAGS, 200, REGISTRY, b'{"name":"nobody/absent","tags":[]}', 0.5, Answer.SERVES),
@@ -65,7 +65,7 @@ STORAGE = 's3aws: RequestError: send request failed\ncaused by: Get "https://s3/
         (TAGS, 403, REGISTRY, errors("DENIED", "requested access to the resource is denied"), 3.0, Answer.TOO_EARLY),
         (TAGS, 429, REGISTRY, errors("TOOMANYREQUESTS", "too many requests"), 60.0, Answer.TOO_EARLY),
         (TAGS, 404, REGISTRY, errors("UNSUPPORTED"), 60.0, Answer.UNREACHABLE),
-        # The API server's own words prove nothing about the registry.
+        # The API server's own errors prove nothing about the registry.
         (TAGS, 403, {}, status(403, "Forbidden", 'services "image-registry" is forbidden'), 60.0, Answer.FORBIDDEN),
         (TAGS, 401, {}, status(401, "Unauthorized", "Unauthorized"), 60.0, Answer.UNREACHABLE),
         (TAGS, 404, {}, status(404, "NotFound", 'pods "x" not found'), 60.0, Answer.UNREACHABLE),
@@ -118,7 +118,7 @@ def test_answers_to_an_upload(code: int, headers: dict[str, str], body: bytes, a
     assert bool(probe.detail) is (answer is not Answer.SERVES)
 
 
-def test_a_refused_upload_says_which_step_and_why() -> None:
+def test_a_refused_upload_names_the_step_and_the_reason() -> None:
     probe = read_upload("uploading", 500, REGISTRY, errors("UNKNOWN", "unknown error", STORAGE), "pod/x", 5.0)
     assert probe.detail.startswith("uploading: UNKNOWN: s3aws: RequestError")
     probe = read_upload("uploading", 405, REGISTRY, b"", "pod/x", 5.0)
@@ -136,13 +136,13 @@ def test_a_refused_upload_says_which_step_and_why() -> None:
         ("", ""),
     ],
 )
-def test_where_an_upload_goes_on(location: str, place: str) -> None:
+def test_where_an_upload_continues(location: str, place: str) -> None:
     assert upload_place("/v2/a/b/blobs/uploads/", {"Location": location}) == place
     assert upload_place("/v2/a/b/blobs/uploads/", {}) == ""
 
 
 def detail(body: bytes, code: int = 500) -> str:
-    """What a probe of a broken registry says."""
+    """The detail that a probe of a broken registry reports."""
     return read_probe(TAGS, code, REGISTRY, body, "pod/x", 1.0, 10.0, 0.0).detail
 
 
@@ -157,12 +157,12 @@ def test_the_storages_own_words_are_kept() -> None:
     assert detail(b"") == "the registry answered 500 without a reason"
 
 
-def test_no_credentials_travel_with_them() -> None:
+def test_credentials_in_the_storages_words_are_hidden() -> None:
     url = "https://user:pass@s3/b?AWSAccessKeyId=AKIDEXAMPLE&X-Amz-Credential=AKID%2F2026&X-Amz-Signature=abc123"
-    said = detail(errors("UNKNOWN", "", f'Get "{url}": no such host'))
-    assert "no such host" in said
+    shown = detail(errors("UNKNOWN", "", f'Get "{url}": no such host'))
+    assert "no such host" in shown
     for secret in ("pass@", "AKIDEXAMPLE", "AKID%2F", "abc123"):
-        assert secret not in said
+        assert secret not in shown
 
 
 _JSON = st.recursive(

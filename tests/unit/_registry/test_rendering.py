@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the operator makes of Config and ImagePruner, and what of it a Deployment or CronJob does not have."""
+"""What the operator renders from Config and ImagePruner, and what of it a Deployment or CronJob lacks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._registry.re
 
 
 def deployment(env: dict[str, str | None], volume: dict[str, Any] | None = None, **registry: Any) -> dict[str, Any]:
-    """A Deployment of one replica. env: None stands for a value that comes from a Secret."""
+    """A Deployment with one replica. env: None stands for a value that comes from a Secret."""
     entries = [
         {"name": name, "valueFrom": {"secretKeyRef": {}}} if value is None else {"name": name, "value": value}
         for name, value in env.items()
@@ -77,7 +77,7 @@ CLAIM = {"persistentVolumeClaim": {"claimName": "image-registry"}}
 def test_storage_becomes_environment_and_volume(
     storage: dict[str, Any], env: dict[str, str | None], volume: dict[str, Any] | None, difference: str
 ) -> None:
-    """Names that not every release has are compared where they are there."""
+    """Names that not every release has are compared where they exist."""
     (backend,) = storage
     expected = expected_deployment({"replicas": 1, "storage": storage}, {}, backend)
     assert deployment_difference(expected, deployment(env, volume), "registry") == difference
@@ -110,10 +110,10 @@ LIMITED = {
         ({"rolloutStrategy": "Recreate"}, {}, "strategy RollingUpdate"),
     ],
 )
-def test_settings_that_a_task_speaks_about_are_compared(
+def test_settings_that_a_task_mentions_are_compared(
     spec: dict[str, Any], env: dict[str, str | None], difference: str
 ) -> None:
-    """A setting that is not owned is somebody else's business."""
+    """A setting that the task does not own is ignored."""
     whole = {"replicas": 1, **spec}
     shape = deployment(env)
     assert deployment_difference(expected_deployment(whole, spec, None), shape, "registry") == difference
@@ -138,7 +138,7 @@ def test_a_reduced_deployment_is_not_held_against_the_operator() -> None:
 
 @pytest.mark.parametrize("amount", ["1", "junk", [], None])
 def test_resources_that_cannot_be_read_are_compared_as_written(amount: object) -> None:
-    """They are somebody else's; the judge must not end with a traceback over them."""
+    """They are not the task's own; the judge must not end with a traceback because of them."""
     resources = {"limits": {"cpu": amount}}
     spec = {"replicas": 1, "resources": resources}
     expected = expected_deployment(spec, spec, None)
@@ -157,7 +157,7 @@ def test_resources_that_cannot_be_read_are_compared_as_written(amount: object) -
     ],
 )
 def test_the_location_of_the_images_in_short(storage: dict[str, Any], location: str) -> None:
-    """Backend, and what it is called there."""
+    """Backend, and the name of the place there."""
     (backend,) = storage
     assert storage_location({"storage": storage}, backend) == location
 
@@ -215,7 +215,7 @@ def cronjob(spec: dict[str, Any]) -> dict[str, Any]:
     ],
 )
 def test_retention_becomes_arguments(spec: dict[str, Any], arguments: tuple[str, ...]) -> None:
-    """A duration is printed as Go prints it; one that Go cannot read is no reason to end with a traceback."""
+    """A duration is printed as Go prints it; one that Go cannot read must not end in a traceback."""
     assert expected_cronjob(spec).arguments == arguments
 
 
@@ -229,7 +229,7 @@ def test_retention_becomes_arguments(spec: dict[str, Any], arguments: tuple[str,
         ({"schedule": ""}, {"schedule": "0 0 * * *"}, ""),
     ],
 )
-def test_a_cronjob_of_the_spec_before_is_named(before: dict[str, Any], after: dict[str, Any], difference: str) -> None:
+def test_a_cronjob_of_the_old_spec_is_named(before: dict[str, Any], after: dict[str, Any], difference: str) -> None:
     """The first thing that differs."""
     assert cronjob_difference(expected_cronjob(after), cronjob(before)) == difference
 
@@ -246,7 +246,7 @@ def test_a_cronjob_of_the_spec_before_is_named(before: dict[str, Any], after: di
     ],
 )
 def test_a_cronjob_with_other_resources_or_places_is_not_the_one_asked_for(live: dict[str, Any], missing: str) -> None:
-    """The operator leaves a CronJob alone that somebody has edited."""
+    """The operator does not correct a CronJob that somebody has edited."""
     asked = {
         "schedule": "0 0 * * *",
         "resources": {"requests": {"cpu": "1"}},

@@ -41,7 +41,7 @@ class LimitsPart(Part[LimitsGoal, LimitsSnapshot]):
     """One ResourceQuota and one LimitRange in each namespace."""
 
     name = "image_limits"
-    line_seconds = 1.0  # a thousand namespaces would have a line each
+    line_seconds = 1.0  # a thousand namespaces would otherwise print a line each
 
     def __init__(self, platform: Platform, params: JSON) -> None:
         super().__init__(platform)
@@ -69,7 +69,7 @@ class LimitsPart(Part[LimitsGoal, LimitsSnapshot]):
         return LimitsSnapshot(at=at, live=live_objects(goal.intent, goal.namespaces, seen))
 
     def targets(self, goal: LimitsGoal, snapshot: LimitsSnapshot) -> Sequence[Target[LimitsSnapshot]]:
-        """Our objects, in each of a few namespaces or in the whole cluster."""
+        """Our objects, in each of a few namespaces or cluster-wide."""
         return [
             Target(
                 path,

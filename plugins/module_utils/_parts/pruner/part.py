@@ -64,7 +64,7 @@ class PrunerPart(Part[PrunerGoal, PrunerSnapshot]):
         return replace(goal, min_generation=max(goal.min_generation, generation(seen["pruner"])))
 
     def first(self, goal: PrunerGoal, seen: Readings, at: float) -> PrunerSnapshot:
-        """What was read shows both objects."""
+        """Both objects, as they were read."""
         return PrunerSnapshot(at=at, pruner=seen_object(seen["pruner"]), cronjob=seen_object(seen.get("cronjob")))
 
     def targets(self, goal: PrunerGoal, snapshot: PrunerSnapshot) -> Sequence[Target[PrunerSnapshot]]:
@@ -105,7 +105,7 @@ class PrunerPart(Part[PrunerGoal, PrunerSnapshot]):
 
 
 def _job_log(client: Client, platform: Platform) -> tuple[LogFinding, ...]:
-    """Last log lines of the newest failed job's Pod; empty when they are gone or not allowed to be read."""
+    """Last log lines of the newest failed job's Pod; empty when they are gone or may not be read."""
     try:
         jobs, _version = client.list(namespaced(platform.namespace, "jobs", api="/apis/batch/v1"))
         failed = [job for job in jobs if int((job.get("status") or {}).get("failed") or 0) > 0]

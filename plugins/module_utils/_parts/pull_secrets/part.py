@@ -28,7 +28,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._registry.pl
 
 
 class PullSecretsPart(Part[PullSecretsGoal, PullSecretsSnapshot]):
-    """spec.imagePullSecret of Config/cluster and, on request, what it brings about in namespaces."""
+    """spec.imagePullSecret of Config/cluster and, on request, its effect in namespaces."""
 
     name = "registry_pullsecret"
     main = "config"
@@ -55,11 +55,11 @@ class PullSecretsPart(Part[PullSecretsGoal, PullSecretsSnapshot]):
         return replace(goal, min_generation=max(goal.min_generation, generation(seen["config"])))
 
     def first(self, goal: PullSecretsGoal, seen: Readings, at: float) -> PullSecretsSnapshot:
-        """What was read shows Config alone."""
+        """Config alone; nothing else has been read."""
         return PullSecretsSnapshot(at=at, config=seen_object(seen["config"]))
 
     def targets(self, goal: PullSecretsGoal, snapshot: PullSecretsSnapshot) -> Sequence[Target[PullSecretsSnapshot]]:
-        """Config, and cluster-wide what the controller makes: the content of Secrets is never requested."""
+        """Config and, cluster-wide, what the controller creates; the content of Secrets is never requested."""
         platform = self.platform
         targets: list[Target[PullSecretsSnapshot]] = [
             Target(

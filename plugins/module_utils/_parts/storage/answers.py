@@ -154,7 +154,7 @@ def _upload_refused(case: Case, probe: Probe) -> Verdict:
     """The registry reads its storage, but takes no upload from us; that need not be the storage's fault."""
     if probe.status in (401, 403):
         remedy = (
-            "The registry wants a login, and the API server passes none on: push an image with a client that "
+            "The registry requires a login, and the API server does not pass one on: push an image with a client that "
             "logs in, and use probe: require here."
         )
     elif case.spec.get("readOnly"):

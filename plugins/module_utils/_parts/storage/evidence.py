@@ -56,11 +56,11 @@ LOG_LINES = 200
 PROBE_PATH = "/v2/alauda-image-registry-probe/absent/tags/list"
 UPLOAD_REPOSITORY = "/v2/alauda-image-registry-probe/upload"
 UPLOAD_DIGEST = f"sha256:{hashlib.sha256(b'{}').hexdigest()}"
-"""Of what is uploaded: the empty JSON object, which many images refer to anyway."""
+"""Digest of the uploaded blob: the empty JSON object, which many images refer to anyway."""
 
 
 def probes(client: Client, platform: Platform, goal: StorageGoal, snapshot: StorageSnapshot) -> tuple[Probe, ...]:
-    """Ask every running Pod; the Service where the Pods are not known. On request also have each take an upload."""
+    """Query every running Pod, or the Service where the Pods are not known. On request, also upload to each."""
     deployment = snapshot.deployment if isinstance(snapshot.deployment, Mapping) else {}
     scheme = "https" if serves_https(deployment, platform.container) else "http"
     interval = health_interval(deployment, platform.container)
@@ -76,11 +76,11 @@ def probes(client: Client, platform: Platform, goal: StorageGoal, snapshot: Stor
             return Reply(0, {}, str(error).encode())
 
     def ask(resource: str, name: str) -> Reply:
-        """tags/list asks the storage at once and names the cause; where a login is wanted it proves as much as /v2/."""
+        """tags/list checks the storage at once and names the cause; behind a login it proves as much as /v2/."""
         return send(resource, name, "GET", PROBE_PATH)
 
     def written(probe: Probe, resource: str, name: str) -> Probe:
-        """What came of an upload where one is wanted and the probe has nothing against it; else the probe."""
+        """The result of an upload where one is requested and the probe does not rule it out; else the probe."""
         if goal.probe != "write" or probe.answer not in (Answer.SERVES, Answer.TOO_EARLY):
             return probe
         return _upload(partial(send, resource, name), probe)
@@ -98,21 +98,21 @@ def probes(client: Client, platform: Platform, goal: StorageGoal, snapshot: Stor
 
     pods: Sequence[JSON] = staying_pods(snapshot.pods) if isinstance(snapshot.pods, tuple) else ()
     if not pods and number_at(deployment, "spec", "replicas") > 1:
-        pods = _pods(client, platform, deployment)  # behind the Service one good Pod would answer for a broken one
+        pods = _pods(client, platform, deployment)  # behind the Service a good Pod could answer for a broken one
     if pods:
         return tuple(map(of_pod, pods))
     via, reply = f"service/{platform.service}", ask("services", platform.service)
     probe = read(via, reply, ())
     if probe.answer is Answer.TOO_EARLY and probe.status in (401, 403):
-        # Who wants a login has looked at the storage before, once it has been running for a while.
+        # A registry that requires a login has checked its storage once it has been running for a while.
         probe = read(via, reply, _pods(client, platform, deployment))
     return (written(probe, "services", platform.service),)
 
 
 def _upload(send: Callable[..., Reply], probe: Probe) -> Probe:
-    """Push a blob of two bytes and remove it from its repository: the probe, or what speaks against writing.
+    """Push a blob of two bytes and remove it from its repository: the probe, or why writing fails.
 
-    An upload that is begun and cancelled would leave a new file behind each time; this blob is the same each time.
+    An upload that is started and cancelled would leave a new file behind each time; this blob is the same each time.
     """
 
     def step(what: str, verb: str, path: str, body: JSON | None = None) -> tuple[Probe, Reply]:
@@ -129,7 +129,7 @@ def _upload(send: Callable[..., Reply], probe: Probe) -> Probe:
     if result.answer is not Answer.SERVES:
         return result
     result, _reply = step("removing the upload", "DELETE", f"{UPLOAD_REPOSITORY}/blobs/{UPLOAD_DIGEST}")
-    # A registry may be configured to delete nothing; it has accepted the upload all the same.
+    # A registry may be configured to refuse deletion; it has accepted the upload nevertheless.
     written = result.answer in (Answer.SERVES, Answer.REFUSED)
     return replace(probe, answer=Answer.SERVES, detail="") if written else result
 
@@ -145,7 +145,7 @@ def _pods(client: Client, platform: Platform, deployment: JSON) -> tuple[JSON, .
 
 
 def _container_age(pod: JSON, container: str, date: str | None) -> float | None:
-    """Seconds the container has been running, by the cluster's clock where the answer carries it."""
+    """Seconds the container has been running, by the cluster's clock where the answer provides it."""
     started = mapping_at(container_status(pod, container), "state", "running").get("startedAt")
     if not started:
         return None

@@ -73,7 +73,7 @@ class StoragePart(Part[StorageGoal, StorageSnapshot]):
         return replace(goal, min_generation=max(goal.min_generation, generation(seen["config"])))
 
     def first(self, goal: StorageGoal, seen: Readings, at: float) -> StorageSnapshot:
-        """What was read shows Config, Deployment and claim."""
+        """Config, Deployment and claim, as they were read."""
         deployments = seen.get("deployments")
         return StorageSnapshot(
             at=at,
@@ -129,7 +129,7 @@ class StoragePart(Part[StorageGoal, StorageSnapshot]):
         return replace(snapshot, at=time.monotonic())
 
     def report(self, goal: StorageGoal, snapshot: StorageSnapshot) -> Mapping[str, Any]:
-        """The rollout, and what the registry and its log said."""
+        """The rollout, the registry's answers, and findings from its log."""
         status = mapping_at(snapshot.deployment, "status")
         return {
             "rollout": {
@@ -184,7 +184,7 @@ def _with_claim(snapshot: StorageSnapshot, state: State) -> StorageSnapshot:
 
 
 def _own_pods(snapshot: StorageSnapshot) -> StorageSnapshot:
-    """The snapshot without Pods that only look like the registry's (a selector cannot tell who made them)."""
+    """The snapshot without Pods that only look like the registry's (a selector does not show who created them)."""
     if not isinstance(snapshot.pods, tuple) or not isinstance(snapshot.deployment, Mapping):
         return snapshot
     return replace(snapshot, pods=owned_pods(snapshot.pods, snapshot.deployment))

@@ -29,7 +29,7 @@ ENTRIES = [
 def quota(
     hard: dict[str, str], used: dict[str, str] | None = None, *, labels: dict[str, str] | None = None
 ) -> dict[str, Any]:
-    """A ResourceQuota as it stands."""
+    """A live ResourceQuota."""
     return {
         "metadata": {"resourceVersion": "5", "labels": labels or {}},
         "spec": {"hard": hard},
@@ -38,12 +38,12 @@ def quota(
 
 
 def limit_range(entries: list[dict[str, Any]]) -> dict[str, Any]:
-    """A LimitRange as it stands."""
+    """A live LimitRange."""
     return {"metadata": {"resourceVersion": "6"}, "spec": {"limits": entries}}
 
 
 def intent(**params: Any) -> LimitsIntent:
-    """The intent of the page, or another."""
+    """The page's intent, with these parameters changed."""
     want = parse_intent({**PAGE, **params}, ALAUDA)
     assert want.problems == ()
     return want

@@ -27,13 +27,13 @@ from tests.unit._parts.limits.situations import PAGE
     ],
 )
 def test_refused(params: dict[str, Any], expected: str) -> None:
-    """Before anything is read."""
+    """Found before anything is read."""
     problems = parse_intent({**PAGE, **params}, ALAUDA).problems
     assert len(problems) == 1
     assert expected in problems[0]
 
 
-def test_a_name_with_a_line_break_behind_it_is_no_name() -> None:
-    """A common slip with files; the API server would not find such a namespace."""
+def test_a_name_that_ends_with_a_line_break_is_not_a_name() -> None:
+    """A common mistake with values read from files; the API server would not find such a namespace."""
     problems = parse_intent({**PAGE, "namespaces": ["team-a\n"], "limits_name": "x\n"}, ALAUDA).problems
     assert [problem.partition(":")[0] for problem in problems] == ["namespaces", "limits_name"]

@@ -7,7 +7,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limit
 from tests.unit._parts.limits.situations import ENTRIES, HARD, intent, limit_range, quota
 
 
-def test_what_no_controller_counts_and_what_is_not_held_yet() -> None:
+def test_what_no_controller_counts_and_what_is_not_in_force_yet() -> None:
     """status.hard is a copy of the spec; status.used exists for counted keys only (newer pages, Image limits)."""
     want = intent()
     fresh = {"spec": {"hard": HARD}, "status": {}}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""image_limits' decisions for one namespace."""
+"""The decisions of image_limits for one namespace."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def actions(steps: tuple[Step, ...]) -> list[tuple[str, str]]:
     return [(step.kind, step.action) for step in steps]
 
 
-def test_new_objects_are_the_page_s_and_carry_our_mark() -> None:
+def test_new_objects_are_those_of_the_page_and_have_our_label() -> None:
     """Registry v2 page, Configure Image Limits."""
     made, limits = _limits.steps(intent(), "team-a", None, None)
     assert made.write is not None
@@ -31,7 +31,7 @@ def test_new_objects_are_the_page_s_and_carry_our_mark() -> None:
 
 
 def test_objects_made_by_hand_are_adopted_without_a_change() -> None:
-    """By value: 1024Mi is 1Gi, 0.2k is 200."""
+    """Compared by value: 1024Mi is 1Gi, 0.2k is 200."""
     entries = [
         {"type": "alauda.io/Image", "max": {"storage": "1024Mi"}},
         ENTRIES[1],
@@ -63,8 +63,8 @@ def test_a_change_keeps_everything_else() -> None:
     ]
 
 
-def test_lowering_below_what_is_in_use_needs_a_word() -> None:
-    """Only keys that somebody counts can tell."""
+def test_lowering_below_what_is_in_use_needs_consent() -> None:
+    """Only keys that a controller counts show what is in use."""
     live = quota({**HARD, "alauda.io/images": "500"}, used={"alauda.io/images": "300"})
     (step,) = _limits.steps(intent(image=None, image_stream=None), "team-a", live, None)
     assert "alauda.io/images to 200 while 300 are in use" in step.finding
@@ -75,7 +75,7 @@ def test_lowering_below_what_is_in_use_needs_a_word() -> None:
 
 
 def test_removal_takes_only_what_is_ours() -> None:
-    """By hand made objects stay unless adopted; a delete names the version it has seen."""
+    """Objects made by hand stay unless adopted; a delete names the version that was read."""
     ours = quota(HARD, labels={_goal.OWNER_LABEL: _goal.OWNER})
     steps = _limits.steps(intent(state="absent"), "team-a", ours, limit_range(ENTRIES))
     assert actions(steps) == [(QUOTA, "deleted"), (RANGE, "kept")]

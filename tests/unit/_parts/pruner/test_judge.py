@@ -53,7 +53,7 @@ def _cronjob(line: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_recording_of_five_changes() -> None:
-    """Each change is done when the CronJob has it and not before; the bad schedule fails within seconds."""
+    """Each change is done once the CronJob has it, and not earlier; the bad schedule fails within seconds."""
     lines = [json.loads(line) for line in (TRACES / "pruner.jsonl").read_text().splitlines()]
     state: dict[str, Any] = {}
     verdicts: list[tuple[float, Verdict]] = []
@@ -72,7 +72,7 @@ def test_the_recording_of_five_changes() -> None:
             verdicts.append((began, Waiting("not judged yet")))
         if goal is None:
             continue
-        # Judge on every line, and every half second of the silence until the next.
+        # Judge at every line, and every half second until the next one.
         until = lines[number + 1]["t"] if number + 1 < len(lines) else line["t"] + 10
         now = line["t"]
         while now < until:
@@ -94,8 +94,8 @@ def test_the_recording_of_five_changes() -> None:
     assert "step of range should be a positive number" in failed.quoted
 
 
-def test_a_failed_job_is_told_but_is_not_this_change() -> None:
-    """Failed and Degraded=JobFailed stay until a newer job succeeds; its log is asked for once."""
+def test_a_failed_job_is_reported_but_not_blamed_on_this_change() -> None:
+    """Failed and Degraded=JobFailed stay until a newer job succeeds; its log is requested once."""
     live = pruner({})
     live["status"] = {
         "observedGeneration": 3,

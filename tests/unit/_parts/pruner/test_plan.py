@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""image_pruner's decisions."""
+"""The decisions of image_pruner."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.unit._parts.pruner.situations import pruner
 
 
 def decide(live: dict[str, Any] | None, **params: Any) -> Plan[PrunerGoal]:
-    """The plan for these parameters on a cluster that looks so."""
+    """The plan for these parameters on such a cluster."""
     return _pruner.plan(parse_intent(params, ALAUDA), {"pruner": live, "cronjob": None})
 
 
@@ -37,14 +37,14 @@ def decide(live: dict[str, Any] | None, **params: Any) -> Plan[PrunerGoal]:
     ],
 )
 def test_refused(live: dict[str, Any] | None, params: dict[str, Any], expected: str) -> None:
-    """Nothing is written that is known to be wrong or not confirmed."""
+    """What is known to be wrong, or has not been confirmed, is not written."""
     findings = decide(None if live is None else pruner(live), **params).refusals
     assert len(findings) == 1
     assert expected in findings[0]
 
 
 def test_a_running_schedule_may_stay_without_naming_the_retention_again() -> None:
-    """Only the step from suspended to running asks for it."""
+    """Only the step from suspended to running requires it."""
     assert decide(pruner({"suspend": False}), suspend=False).refusals == ()
     assert decide(pruner({}), schedule="1 1 * * *").refusals == ()
     assert decide(pruner({"suspend": True}), schedule="1 1 * * *").refusals == ()

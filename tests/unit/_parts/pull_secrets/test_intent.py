@@ -45,8 +45,8 @@ def test_bad_hosts(host: str) -> None:
     assert host_problem(host)
 
 
-def test_a_name_with_a_line_break_behind_it_is_no_name() -> None:
-    """A common slip with files; no namespace would ever match."""
+def test_a_name_that_ends_with_a_line_break_is_not_a_name() -> None:
+    """A common mistake with values read from files; no namespace would ever match."""
     problems = parse_intent({"list_mode": "replace", "ignored_namespaces": ["team-a\n", "team-b"]}, ALAUDA).problems
     assert len(problems) == 1
     assert "team-a" in problems[0]

@@ -61,7 +61,7 @@ def test_gaps_are_named_by_namespace_and_account() -> None:
 
 
 def test_a_spec_that_is_changed_back_fails() -> None:
-    """The operator can lose an edit (operator fact 2.3); that is told, not waited for."""
+    """The operator can lose an edit (operator fact 2.3); that is reported, not waited for."""
     goal = PullSecretsGoal({"imagePullSecret": {"ignoredNamespaces": ["other"]}}, 2, ALAUDA)
     verdict, history = _judge.judge(goal, snapshot(), History())
     assert isinstance(verdict, Waiting)
@@ -70,8 +70,8 @@ def test_a_spec_that_is_changed_back_fails() -> None:
     assert verdict.reason == "SpecChanged"
 
 
-def test_edits_next_to_other_writers_are_judged_by_their_own_entries() -> None:
-    """Somebody else's host in the list is no difference; our own missing one is."""
+def test_edits_alongside_other_writers_are_judged_by_their_own_entries() -> None:
+    """Somebody else's host in the list is not a difference; our own missing one is."""
     plan = decide({"additionalRegistryHosts": ["a"]}, additional_registry_hosts=["b"], list_mode="merge")
     assert plan.goal is not None
     assert plan.goal.has == (("additionalRegistryHosts", "b"),)

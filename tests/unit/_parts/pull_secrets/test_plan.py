@@ -16,7 +16,7 @@ NAMES = st.lists(st.sampled_from(["a", "b", "c", "d", "e"]), max_size=6)
 
 @given(live=NAMES, given_items=NAMES, mode=st.sampled_from(["replace", "merge", "remove"]))
 def test_list_edits(live: list[str], given_items: list[str], mode: str) -> None:
-    """The result is the set asked for; order and duplicates are no change; a second run changes nothing."""
+    """The result is the requested set; order and duplicates are not a change; a second run changes nothing."""
     wanted = {
         "replace": set(given_items),
         "merge": set(live) | set(given_items),
@@ -33,7 +33,7 @@ def test_list_edits(live: list[str], given_items: list[str], mode: str) -> None:
 
 
 def test_replacing_a_list_names_what_was_dropped_and_guards_the_write() -> None:
-    """As on the page the array replaces; never over somebody else's edit."""
+    """As on the page, the array is replaced, but never over somebody else's edit."""
     plan = decide({"additionalRegistryHosts": ["a", "b"]}, additional_registry_hosts=["b", "c"])
     (write,) = plan.writes
     assert write.body == {
@@ -44,7 +44,7 @@ def test_replacing_a_list_names_what_was_dropped_and_guards_the_write() -> None:
 
 
 def test_nothing_to_change() -> None:
-    """Other order, duplicates, absent false."""
+    """Another order, duplicates, and false where the field is absent."""
     plan = decide(
         {"managementState": "Managed", "additionalRegistryHosts": ["a", "b"]},
         management_state="Managed",
@@ -56,13 +56,13 @@ def test_nothing_to_change() -> None:
 
 
 def test_emptying_a_list() -> None:
-    """An empty list is a wish, an absent one is not."""
+    """An empty list is a request, an absent one is not."""
     (write,) = decide({"ignoredNamespaces": ["a"]}, ignored_namespaces=[]).writes
     assert write.body["spec"] == {"imagePullSecret": {"ignoredNamespaces": None}}
 
 
 def test_refused() -> None:
-    """All findings at once."""
+    """All findings are listed at once."""
     plan = decide({}, additional_registry_hosts=["https://x", "ok"], ignored_namespaces=["Bad_Name"])
     assert len(plan.refusals) == 2
     assert plan.writes == ()

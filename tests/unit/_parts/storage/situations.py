@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Parameters and clusters for the tests of registry_storage's decisions."""
+"""Parameters and clusters for the tests of the decisions of registry_storage."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def params(**given: Any) -> dict[str, Any]:
 
 
 def config(storage: dict[str, Any], status: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
-    """A Config as it stands; status.storage follows the spec unless given."""
+    """A live Config; status.storage follows the spec unless given."""
     return {
         "metadata": {"name": "cluster", "generation": 4},
         "spec": {
@@ -78,7 +78,7 @@ def secret(values: dict[str, str]) -> dict[str, Any]:
 
 
 def decide(given: dict[str, Any], **seen: Reading) -> Plan[StorageGoal]:
-    """The plan for these parameters on a cluster that looks so."""
+    """The plan for these parameters on such a cluster."""
     readings: dict[str, Reading] = {"config": config({"emptyDir": {}}), "deployments": (OPERATOR, REGISTRY), **seen}
     return _storage.plan(parse_intent(given, ALAUDA), readings)
 
@@ -90,7 +90,7 @@ def goal_of(plan: Plan[StorageGoal]) -> StorageGoal:
 
 
 def check_refusals(given: dict[str, Any], seen: dict[str, Reading], expected: list[str]) -> None:
-    """Every expected refusal is there, and there is no other one."""
+    """Every expected refusal is there, and no other."""
     refusals = decide(params(**given), **seen).refusals
     assert refusals
     assert [text for text in expected if not any(text in refusal for refusal in refusals)] == [], refusals

@@ -40,11 +40,11 @@ from tests.unit._parts.storage.situations import (
     ],
 )
 def test_refused_before_writing(given: dict[str, Any], seen: dict[str, Reading], expected: list[str]) -> None:
-    """All findings at once."""
+    """All findings are listed at once."""
     check_refusals(given, seen, expected)
 
 
-def test_a_claim_is_made_before_the_config_is_patched() -> None:
+def test_a_claim_is_created_before_the_config_is_patched() -> None:
     """PVCs are not watched by the operator (operator fact 3.4.1), so the claim comes first."""
     given = params(backend="pvc", pvc={"create": True, "size": "1Gi", "storage_class": "fast"}, replicas=1)
     plan = decide(given, claim=None, classes=({"metadata": {"name": "fast"}},))
@@ -68,15 +68,15 @@ def test_an_existing_claim_that_differs_is_reported_and_left() -> None:
 
 
 def test_growing_a_claim_patches_its_size_only() -> None:
-    """On request, where the class allows it."""
+    """Only on request, and where the class allows it."""
     fast = {"metadata": {"name": "fast"}, "allowVolumeExpansion": True}
     given = params(backend="pvc", pvc={"size": "0.2Ti", "expand": True})
     plan = decide(given, claim=claim("ReadWriteMany"), classes=(fast,))
     assert plan.writes[0].body == {"spec": {"resources": {"requests": {"storage": "0.2Ti"}}}}
 
 
-def test_a_volume_that_has_not_grown_yet_is_told() -> None:
-    """The request says 200Gi, the volume does not."""
+def test_a_volume_that_has_not_grown_yet_is_reported() -> None:
+    """The claim requests 200Gi, the volume is still smaller."""
     grown = claim("ReadWriteMany", resources={"requests": {"storage": "200Gi"}})
     grown["status"] = {
         "phase": "Bound",

@@ -66,7 +66,7 @@ RUNNING = {"credentials": INI + CREDENTIALS["REGISTRY_STORAGE_S3_SECRETKEY"] + "
     ],
 )
 def test_refused_before_writing(given: dict[str, Any], seen: dict[str, Reading], expected: list[str]) -> None:
-    """All findings at once."""
+    """All findings are listed at once."""
     check_refusals(given, seen, expected)
 
 
@@ -76,7 +76,7 @@ def keys(access: str, other: str) -> dict[str, Any]:
 
 
 def test_secret_keeps_other_keys_and_shows_fingerprints_only() -> None:
-    """Only the key that differs is sent; neither diff nor goal holds its value."""
+    """Only the key that differs is sent; neither diff nor goal contains its value."""
     live = secret({**CREDENTIALS, "OTHER": "kept"})
     given = params(backend="s3", s3={**S3, "access_key": "AKIDEXAMPLE", "secret_key": "rotated-value"})
     plan = decide(given, secret=live, generated=None)
@@ -121,17 +121,17 @@ def test_credentials_are_copied_from_a_bucket_claim() -> None:
         ("AKIDEXAMPL", "wJalrXUtnFEMI", True),
         ("wJalrXUtnFEMI", "AKIDEXAMPLE", True),
     ],
-    ids=["the ones that run", "last letter lost", "last letter of the other lost", "changed places"],
+    ids=["the ones that run", "last letter lost", "last letter of the other lost", "swapped"],
 )
 def test_other_credentials_need_another_rollout(access: str, other: str, rolls: bool) -> None:
-    """Compared as a whole and each in its place; the user Secret is gone or says something else."""
+    """Compared as a whole, each in its place; the user Secret is missing or holds other values."""
     for stored in (None, secret({"REGISTRY_STORAGE_S3_ACCESSKEY": "old", "REGISTRY_STORAGE_S3_SECRETKEY": "old"})):
         plan = decide(keys(access, other), config=config(LIVE), secret=stored, generated=secret(RUNNING))
         assert (goal_of(plan).deployment_generation_over == 7) is rolls
 
 
 def test_the_generated_secret_is_read_when_the_user_secret_is_gone() -> None:
-    """Else a rollout that never comes would be waited for."""
+    """Otherwise the task would wait for a rollout that never comes."""
     want = parse_intent(keys("AKIDEXAMPLE", "wJalrXUtnFEMI"), ALAUDA)
     seen: dict[str, Reading] = {"config": config({"emptyDir": {}}), "deployments": (OPERATOR, REGISTRY), "secret": None}
     assert [ref.label for ref in _storage.needs(want, seen)] == ["generated"]
@@ -156,7 +156,7 @@ def stamped(item: dict[str, Any], time: str, **status: str) -> dict[str, Any]:
 def test_a_secret_that_never_reached_the_pods_is_noticed(
     given: dict[str, Any], written: str, generated: Any, rolls: bool
 ) -> None:
-    """Written while the operator stood still: nothing is left to write, and the old credentials still run."""
+    """Written while the operator was down: nothing is left to write, and the Pods still use the old credentials."""
     registry = stamped(REGISTRY, "2026-01-01T00:00:05Z", status="2026-01-01T00:00:30Z")
     seen: dict[str, Reading] = {
         "config": config(LIVE),

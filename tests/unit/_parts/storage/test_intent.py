@@ -61,7 +61,7 @@ from tests.unit._parts.storage.situations import (
     ],
 )
 def test_refused_before_writing(given: dict[str, Any], seen: dict[str, Reading], expected: list[str]) -> None:
-    """All findings at once."""
+    """All findings are listed at once."""
     check_refusals(given, seen, expected)
 
 
@@ -85,7 +85,7 @@ def test_refused_before_writing(given: dict[str, Any], seen: dict[str, Reading],
         ),
     ],
 )
-def test_refused_before_it_can_harm(given: dict[str, Any], live: dict[str, Any], expected: str) -> None:
+def test_refused_before_it_can_do_harm(given: dict[str, Any], live: dict[str, Any], expected: str) -> None:
     """Values that would be stored and could only fail later, or would show a secret."""
     plan = decide(params(**given), config=config({"emptyDir": {}}, **live), secret=None)
     assert any(expected in text for text in plan.refusals), plan.refusals
@@ -100,7 +100,7 @@ def test_refused_before_it_can_harm(given: dict[str, Any], live: dict[str, Any],
         ({"backend": "s3", "s3": {**S3, "trusted_ca": {"name": "s3-ca\n"}}}, "s3.trusted_ca.name"),
     ],
 )
-def test_a_name_with_a_line_break_behind_it_is_no_name(given: dict[str, Any], expected: str) -> None:
-    """A common slip with files; the API server would not find such an object."""
+def test_a_name_that_ends_with_a_line_break_is_not_a_name(given: dict[str, Any], expected: str) -> None:
+    """A common mistake with values read from files; the API server would not find such an object."""
     (problem,) = parse_intent(params(**given), ALAUDA).problems
     assert problem.startswith(expected)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The judge on situations that the recordings do not hold: Pods, claims, probes, other writers, repairs."""
+"""The judge in situations that the recordings do not contain: Pods, claims, probes, other writers, repairs."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def pod(name: str = "new-1", template: str = "new", created: str = "2026-11-22T1
 
 
 def terminating(which: Object) -> Object:
-    """The same Pod, deleted and not gone yet."""
+    """The same Pod, deleted but not gone yet."""
     return {**which, "metadata": {**which["metadata"], "deletionTimestamp": "2026-11-22T10:00:11Z"}}
 
 
@@ -155,7 +155,7 @@ GOAL = StorageGoal(
 AT_REST = StorageSnapshot(at=0.0, config=config(), deployment=deployment())
 
 
-def said(kind: str, status: str, reason: str = "", message: str = "", changed: str = "") -> Object:
+def condition(kind: str, status: str, reason: str = "", message: str = "", changed: str = "") -> Object:
     """One condition."""
     return {"type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": changed}
 
@@ -188,7 +188,7 @@ def changed(value: Object, path: str, to: object) -> Object:
 def watch(
     snapshot: StorageSnapshot, seconds: float, goal: StorageGoal = GOAL, history: History | None = None
 ) -> tuple[Verdict, float, History]:
-    """Look at an unchanging snapshot every quarter of a second: the first final verdict, when, and the memory."""
+    """Judge an unchanging snapshot every quarter of a second: the first final verdict, when, and the history."""
     history = history or History()
     at = snapshot.at
     while True:
@@ -199,7 +199,7 @@ def watch(
 
 
 def fails(snapshot: StorageSnapshot, within: float, goal: StorageGoal = GOAL) -> Failed:
-    """The failure that an unchanging snapshot ends in, not at the first look and not later than ``within`` seconds."""
+    """The failure that an unchanging snapshot ends in, after the first judgement and within ``within`` seconds."""
     verdict, after, _history = watch(snapshot, within, goal)
     assert isinstance(verdict, Failed), verdict
     assert after > 0
@@ -216,7 +216,7 @@ def waiting(snapshot: StorageSnapshot, seconds: float = 120.0, goal: StorageGoal
 # -- evidence ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_registry_at_rest_is_done_at_the_first_look() -> None:
+def test_a_registry_at_rest_is_done_at_the_first_judgement() -> None:
     verdict, _history = judge(GOAL, AT_REST, History())
     assert verdict == Done("pvc/image-registry: 1/1 replicas serve")
 
@@ -284,7 +284,7 @@ def test_a_deployment_that_is_complete_with_other_replicas_is_not_ours() -> None
     assert "still the one before (replicas 2 instead of 1)" in waiting(replace(AT_REST, deployment=two))
 
 
-def test_the_environment_asked_for_counts() -> None:
+def test_the_requested_environment_counts() -> None:
     goal = replace(GOAL, spec={**GOAL.spec, "disableRedirect": False})
     assert isinstance(judge(goal, AT_REST, History())[0], Done)
     goal = replace(GOAL, spec={**GOAL.spec, "disableRedirect": True})
@@ -340,9 +340,11 @@ def test_each_setting_of_s3_counts(index: int) -> None:
     assert "still the one before" in waiting(replace(AT_REST, config=live, deployment=older), goal=goal)
 
 
-def test_a_certificate_bundle_that_was_not_renewed_is_told() -> None:
+def test_a_certificate_bundle_that_was_not_renewed_is_reported() -> None:
     goal, live, rendered = s3_pair()
-    live = with_conditions(live, said("ImageRegistryCertificatesControllerDegraded", "True", "Error", 'no "s3-ca"'))
+    live = with_conditions(
+        live, condition("ImageRegistryCertificatesControllerDegraded", "True", "Error", 'no "s3-ca"')
+    )
     verdict, _history = judge(goal, replace(AT_REST, config=live, deployment=rendered), History())
     assert isinstance(verdict, Done)
     assert "s3-ca" in verdict.warnings[0]
@@ -365,11 +367,11 @@ def test_old_pods_must_be_gone() -> None:
     assert isinstance(judge(GOAL, replace(AT_REST, pods=(evicted, pod())), History())[0], Done)
 
 
-def test_a_recreate_rollout_is_told_step_by_step() -> None:
+def test_a_recreate_rollout_is_reported_step_by_step() -> None:
     start = changed(changed(deployment(), "metadata.generation", 29), "status.observedGeneration", 29)
     for count in ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"):
         start = changed(start, f"status.{count}", None)
-    unavailable = with_conditions(config(), said("Available", "False", "NoReplicasAvailable"))
+    unavailable = with_conditions(config(), condition("Available", "False", "NoReplicasAvailable"))
     text = waiting(replace(AT_REST, config=unavailable, deployment=start, pods=(terminating(pod()),)))
     assert text == "Config accepted pvc/image-registry; rollout 0/1 updated, 1 old Pod terminating"
     started = changed(changed(start, "status.replicas", 1), "status.updatedReplicas", 1)
@@ -393,7 +395,7 @@ def test_a_recreate_rollout_is_told_step_by_step() -> None:
 )
 def test_pods_that_cannot_start_end_the_wait(reason: str, within: float, words: str) -> None:
     rolling = with_conditions(
-        changed(deployment(), "status.availableReplicas", None), said("Progressing", "True", "ReplicaSetUpdated")
+        changed(deployment(), "status.availableReplicas", None), condition("Progressing", "True", "ReplicaSetUpdated")
     )
     broken = pod(containerStatuses=waits(reason, "back-off"))
     verdict = fails(replace(AT_REST, deployment=rolling, pods=(broken,)), within)
@@ -453,7 +455,7 @@ def test_a_claim_that_is_gone_ends_the_wait(state: Object | None, reason: str) -
 def test_a_pending_claim_is_named_when_the_rollout_times_out() -> None:
     late = with_conditions(
         changed(deployment(), "status.availableReplicas", None),
-        said("Progressing", "False", "ProgressDeadlineExceeded", 'ReplicaSet "x" has timed out progressing.'),
+        condition("Progressing", "False", "ProgressDeadlineExceeded", 'ReplicaSet "x" has timed out progressing.'),
     )
     verdict = fails(replace(AT_REST, deployment=late, claim=claim("Pending"), pods=(pod(),)), 2.0)
     assert verdict.reason == "ProgressDeadlineExceeded"
@@ -463,21 +465,21 @@ def test_a_pending_claim_is_named_when_the_rollout_times_out() -> None:
 def test_refused_pods_end_the_wait() -> None:
     refused = with_conditions(
         changed(deployment(), "status.replicas", None),
-        said("ReplicaFailure", "True", "FailedCreate", 'pods "x" is forbidden: exceeded quota: compute'),
+        condition("ReplicaFailure", "True", "FailedCreate", 'pods "x" is forbidden: exceeded quota: compute'),
     )
     verdict = fails(replace(AT_REST, deployment=refused), 7.0)
     assert (verdict.reason, "quota" in verdict.cause) == ("FailedCreate", True)
 
 
-def test_a_quota_full_of_pods_that_leave_is_waited_for() -> None:
-    said_so = said("ReplicaFailure", "True", "FailedCreate", 'pods "x" is forbidden: exceeded quota: compute')
-    leaving = with_conditions(changed(deployment(), "status.terminatingReplicas", 1), said_so)
+def test_a_quota_used_up_by_terminating_pods_is_waited_for() -> None:
+    over_quota = condition("ReplicaFailure", "True", "FailedCreate", 'pods "x" is forbidden: exceeded quota: compute')
+    leaving = with_conditions(changed(deployment(), "status.terminatingReplicas", 1), over_quota)
     assert isinstance(watch(replace(AT_REST, deployment=leaving), 40.0)[0], Waiting)
-    starting = with_conditions(changed(deployment(), "status.readyReplicas", 0), said_so)
+    starting = with_conditions(changed(deployment(), "status.readyReplicas", 0), over_quota)
     verdict, _took, history = watch(replace(AT_REST, deployment=starting), 40.0)
     assert isinstance(verdict, Waiting)
-    # What is refused when nothing moves any more is refused for good.
-    idle = with_conditions(changed(deployment(), "status.updatedReplicas", 0), said_so)
+    # What is refused when nothing changes any more is refused for good.
+    idle = with_conditions(changed(deployment(), "status.updatedReplicas", 0), over_quota)
     verdict, took, _history = watch(replace(AT_REST, at=40.0, deployment=idle), 60.0, history=history)
     assert isinstance(verdict, Failed)
     assert took == troubles.PODS_REFUSED
@@ -485,19 +487,19 @@ def test_a_quota_full_of_pods_that_leave_is_waited_for() -> None:
 
 @pytest.mark.parametrize(("placed", "final"), [("10:05:01", False), ("10:04:59", True)])
 def test_a_rollout_that_timed_out_and_goes_on_is_waited_for(placed: str, final: bool) -> None:
-    """Somebody has made room for the Pods: the Deployment says that it timed out until they are ready."""
+    """Somebody has made room for the Pods: the Deployment reports a timeout until they are ready."""
     late = with_conditions(
         changed(deployment(), "status.availableReplicas", None),
-        said("Progressing", "False", "ProgressDeadlineExceeded", "timed out progressing", "2026-11-22T10:05:00Z"),
+        condition("Progressing", "False", "ProgressDeadlineExceeded", "timed out progressing", "2026-11-22T10:05:00Z"),
     )
-    scheduled = said("PodScheduled", "True", changed=f"2026-11-22T{placed}Z")
+    scheduled = condition("PodScheduled", "True", changed=f"2026-11-22T{placed}Z")
     verdict, _took, _history = watch(replace(AT_REST, deployment=late, pods=(pod(conditions=[scheduled]),)), 20.0)
     assert isinstance(verdict, Failed) is final
 
 
-# -- what the operator says --------------------------------------------------------------------------------------------
+# -- what the operator reports -----------------------------------------------------------------------------------------
 
-REFUSED = said(
+REFUSED = condition(
     "Progressing",
     "True",
     "Error",
@@ -509,11 +511,11 @@ def test_errors_about_an_older_generation_do_not_count() -> None:
     stale = changed(with_conditions(config(), REFUSED), "metadata.generation", 8)
     text = waiting(replace(AT_REST, config=stale), goal=replace(GOAL, min_generation=8))
     assert text == "the operator has not looked at generation 8 of Config yet (last: 7)".replace(" of Config", "")
-    permanent = with_conditions(stale, said("Degraded", "True", "StorageNotConfigured", "Error: …"))
+    permanent = with_conditions(stale, condition("Degraded", "True", "StorageNotConfigured", "Error: …"))
     waiting(replace(AT_REST, config=permanent), goal=replace(GOAL, min_generation=8))
 
 
-def test_an_error_that_passes_is_not_the_end() -> None:
+def test_a_passing_error_does_not_end_the_wait() -> None:
     wrong = replace(AT_REST, config=with_conditions(config(), REFUSED))
     verdict, _after, history = watch(wrong, 3.0)
     assert isinstance(verdict, Waiting)
@@ -521,14 +523,14 @@ def test_an_error_that_passes_is_not_the_end() -> None:
     assert isinstance(verdict, Done)
 
 
-def test_an_error_that_comes_and_goes_starts_anew() -> None:
+def test_an_error_that_comes_and_goes_starts_again() -> None:
     history = History()
     for second in range(0, 40, 4):
         wrong = replace(AT_REST, at=float(second), config=with_conditions(config(), REFUSED))
         verdict, history = judge(GOAL, wrong, history)
         verdict, history = judge(GOAL, replace(wrong, at=second + 3.0), history)
         assert isinstance(verdict, Waiting)
-        fine = with_conditions(config(), said("Progressing", "True", "DeploymentNotCompleted"))
+        fine = with_conditions(config(), condition("Progressing", "True", "DeploymentNotCompleted"))
         verdict, history = judge(GOAL, replace(AT_REST, at=second + 3.5, config=fine), history)
         assert isinstance(verdict, Waiting)
 
@@ -538,7 +540,7 @@ def test_an_error_with_ever_new_words_ends_the_wait_too() -> None:
     verdict: Verdict = Waiting("")
     words = ("alpha", "beta", "gamma", "delta")
     while isinstance(verdict, Waiting) and second < 60:
-        error = said("Progressing", "True", "Error", f"trouble {words[int(second) % 4]}")
+        error = condition("Progressing", "True", "Error", f"trouble {words[int(second) % 4]}")
         verdict, history = judge(GOAL, replace(AT_REST, at=second, config=with_conditions(config(), error)), history)
         second += 1.0
     assert isinstance(verdict, Failed)
@@ -551,7 +553,7 @@ def test_a_changing_request_id_is_the_same_error() -> None:
     history, second = History(), 0.0
     verdict: Verdict = Waiting("")
     while isinstance(verdict, Waiting) and second < 60:
-        error = said(
+        error = condition(
             "Progressing", "True", "Error", f"AccessDenied: no\n\tstatus code: 403, request id: R{second}xYz, host id: "
         )
         verdict, history = judge(GOAL, replace(AT_REST, at=second, config=with_conditions(config(), error)), history)
@@ -569,16 +571,16 @@ def test_a_claim_that_exists_by_now_is_waited_for() -> None:
 
 def test_an_error_from_before_changed_credentials_gets_time() -> None:
     goal = replace(GOAL, deployment_generation_over=28)
-    wrong = said("Progressing", "True", "Error", "InvalidAccessKeyId: request id: A1, host id: ")
+    wrong = condition("Progressing", "True", "Error", "InvalidAccessKeyId: request id: A1, host id: ")
     before = replace(AT_REST, config=with_conditions(config(), wrong))
     verdict, _after, history = watch(before, 7.0, goal)
     assert isinstance(verdict, Waiting)
-    # Said again after our change: the usual time starts now.
+    # Reported again after our change: the usual time starts now.
     again = with_conditions(config(), {**wrong, "message": "InvalidAccessKeyId: request id: B2, host id: "})
     verdict, after, _history = watch(replace(before, at=7.25, config=again), 20.0, goal, history)
     assert isinstance(verdict, Failed)
     assert troubles.OPERATOR_ERROR <= after <= troubles.OPERATOR_ERROR + 0.25
-    # Never said again: nothing shows that it will be.
+    # Never reported again: nothing shows that it will be.
     verdict, after, _history = watch(before, 20.0, goal)
     assert isinstance(verdict, Failed)
     assert after <= 10.0
@@ -595,17 +597,17 @@ def test_another_writer_is_named() -> None:
 @pytest.mark.parametrize("state", [None, "Removed", "Unmanaged", "Force"])
 def test_only_managed_can_serve(state: str | None) -> None:
     other = changed(config(), "spec.managementState", state)
-    other = with_conditions(other, said("Available", "True", state or "Removed"))
+    other = with_conditions(other, condition("Available", "True", state or "Removed"))
     goal = replace(GOAL, spec={"replicas": 1})
     verdict = fails(replace(AT_REST, config=other), 2.0, goal)
     assert verdict.reason == f"ManagementState{state or 'Unset'}"
 
 
 def test_unavailable_from_before_does_not_spoil_a_repair() -> None:
-    down = [said("Degraded", "True", "Unavailable", "The deployment does not have available replicas")]
-    down.append(said("Available", "False", "NoReplicasAvailable"))
+    down = [condition("Degraded", "True", "Unavailable", "The deployment does not have available replicas")]
+    down.append(condition("Available", "False", "NoReplicasAvailable"))
     rolling = with_conditions(
-        changed(deployment(), "status.availableReplicas", None), said("Progressing", "True", "ReplicaSetUpdated")
+        changed(deployment(), "status.availableReplicas", None), condition("Progressing", "True", "ReplicaSetUpdated")
     )
     repair = replace(AT_REST, config=with_conditions(config(), *down), deployment=rolling)
     waiting(repair, 100.0)
@@ -613,32 +615,36 @@ def test_unavailable_from_before_does_not_spoil_a_repair() -> None:
     assert fails(at_rest, 9.0).reason == "Unavailable"
 
 
-def test_a_timeout_of_the_rollout_before_does_not_count() -> None:
-    late = with_conditions(config(), said("Degraded", "True", "ProgressDeadlineExceeded", "timed out progressing"))
+def test_a_timeout_of_the_previous_rollout_does_not_count() -> None:
+    late = with_conditions(config(), condition("Degraded", "True", "ProgressDeadlineExceeded", "timed out progressing"))
     rolling = with_conditions(
-        changed(deployment(), "status.availableReplicas", None), said("Progressing", "True", "ReplicaSetUpdated")
+        changed(deployment(), "status.availableReplicas", None), condition("Progressing", "True", "ReplicaSetUpdated")
     )
     waiting(replace(AT_REST, config=late, deployment=rolling), 60.0)
 
 
 def test_another_degradation_is_quoted() -> None:
     """Unknown reasons are passed through."""
-    degraded = said("Degraded", "True", "SomethingNew", "the frobnicator is out of order")
+    degraded = condition("Degraded", "True", "SomethingNew", "the frobnicator is out of order")
     verdict = fails(replace(AT_REST, config=with_conditions(config(), degraded)), 9)
     assert verdict.reason == "SomethingNew"
     assert verdict.quoted == "the frobnicator is out of order"
 
 
-def test_trouble_with_the_ingress_is_told_but_not_held_against_the_storage() -> None:
+def test_a_problem_with_the_ingress_is_reported_but_not_held_against_the_storage() -> None:
     message = "ingress default-route has no host and no published load balancer address"
-    snapshot = replace(AT_REST, config=with_conditions(config(), said("Degraded", "True", "IngressDegraded", message)))
+    snapshot = replace(
+        AT_REST, config=with_conditions(config(), condition("Degraded", "True", "IngressDegraded", message))
+    )
     verdict, _history = judge(replace(GOAL, probe="skip"), snapshot, History())
     assert isinstance(verdict, Done)
     assert any(message in warning for warning in verdict.warnings)
 
 
 def test_a_deployment_that_never_comes_ends_the_wait() -> None:
-    gone = with_conditions(config(), said("Available", "False", "DeploymentNotFound", "The deployment does not exist"))
+    gone = with_conditions(
+        config(), condition("Available", "False", "DeploymentNotFound", "The deployment does not exist")
+    )
     assert fails(replace(AT_REST, config=gone, deployment=None), 11.0).reason == "DeploymentNotFound"
 
 
@@ -662,7 +668,7 @@ def answer(kind: Answer, at: float, detail: str = "", via: str = "service/image-
 def probing(
     answers: Callable[[float], Iterable[Probe]], goal: StorageGoal = AUTO, limit: float = 60.0, **seen: Any
 ) -> tuple[Verdict, float]:
-    """Probe every second while the judge asks for it; the final verdict and when it was given."""
+    """Probe every second while the judge requests it; the final verdict and when it was reached."""
     history, at = History(), 0.0
     snapshot = replace(AT_REST, **seen)
     while True:
@@ -677,7 +683,7 @@ def probing(
         at += 1.0
 
 
-def test_at_rest_one_probe_is_asked_for_and_nothing_else() -> None:
+def test_at_rest_one_probe_is_requested_and_nothing_else() -> None:
     verdict, history = judge(AUTO, AT_REST, History())
     assert isinstance(verdict, Waiting)
     assert verdict.needs == {StorageNeed.PROBE}
@@ -685,7 +691,7 @@ def test_at_rest_one_probe_is_asked_for_and_nothing_else() -> None:
     assert verdict == Done("pvc/image-registry: 1/1 replicas serve, the registry answered (service/image-registry)")
 
 
-def test_after_a_rollout_the_log_is_asked_for_too() -> None:
+def test_after_a_rollout_the_log_is_requested_too() -> None:
     rolling = replace(AT_REST, deployment=changed(deployment(), "status.availableReplicas", None))
     _verdict, history = judge(AUTO, rolling, History())
     verdict, _history = judge(AUTO, replace(AT_REST, at=5.0), history)
@@ -700,7 +706,7 @@ def test_an_answer_from_before_the_rollout_ended_does_not_count() -> None:
     assert StorageNeed.PROBE in verdict.needs
 
 
-def test_broken_storage_is_named_after_a_second_look() -> None:
+def test_broken_storage_is_named_after_a_second_probe() -> None:
     verdict, at = probing(lambda now: [answer(Answer.BROKEN, now, NAMED, status=500)])
     assert isinstance(verdict, Failed)
     assert at == answers.SECOND_LOOK
@@ -710,7 +716,7 @@ def test_broken_storage_is_named_after_a_second_look() -> None:
     assert isinstance(verdict, Done)
 
 
-def test_a_refusal_without_words_outlives_a_repair_so_it_gets_an_interval() -> None:
+def test_a_refusal_without_a_cause_outlives_a_repair_so_it_gets_an_interval() -> None:
     verdict, at = probing(lambda now: [answer(Answer.BROKEN if now < 10 else Answer.SERVES, now, UNNAMED, status=503)])
     assert isinstance(verdict, Done)
     found = LogFinding("auth", "s3aws: AccessDenied: Access Denied", "new-1")
@@ -727,7 +733,7 @@ def test_one_broken_pod_of_two_is_broken() -> None:
     assert isinstance(probing(pair)[0], Failed)
 
 
-def test_forbidden_is_told_and_only_required_probes_fail() -> None:
+def test_forbidden_is_reported_and_only_required_probes_fail() -> None:
     def forbidden(now: float) -> list[Probe]:
         return [answer(Answer.FORBIDDEN, now, "pods is forbidden", status=403)]
 
@@ -756,14 +762,16 @@ def test_too_early_waits_for_the_first_check_of_the_storage() -> None:
 WRITE = replace(GOAL, probe="write")
 
 
-def test_an_upload_is_told() -> None:
+def test_an_upload_is_reported() -> None:
     verdict, _at = probing(lambda now: [answer(Answer.SERVES, now)], WRITE)
     assert verdict == Done(
         "pvc/image-registry: 1/1 replicas serve, the registry took an upload (service/image-registry)"
     )
 
 
-@pytest.mark.parametrize(("status", "remedy"), [(401, "wants a login"), (405, "spec.readOnly"), (404, "with a client")])
+@pytest.mark.parametrize(
+    ("status", "remedy"), [(401, "requires a login"), (405, "spec.readOnly"), (404, "with a client")]
+)
 def test_a_refused_upload_is_a_failure_at_once(status: int, remedy: str) -> None:
     here = changed(config(), "spec.readOnly", status == 405)
     verdict, at = probing(lambda now: [answer(Answer.REFUSED, now, "why", status=status)], WRITE, config=here)
@@ -775,14 +783,14 @@ def test_a_refused_upload_is_a_failure_at_once(status: int, remedy: str) -> None
 @pytest.mark.parametrize(
     "kind", [Answer.TOO_EARLY, Answer.FORBIDDEN, Answer.UNREACHABLE, Answer.BROKEN, Answer.REFUSED]
 )
-def test_an_upload_that_was_asked_for_is_never_assumed(kind: Answer) -> None:
+def test_a_requested_upload_is_never_assumed(kind: Answer) -> None:
     verdict, _at = probing(
         lambda now: [answer(Answer.SERVES, now, via="pod/a"), answer(kind, now, "why", "pod/b")], WRITE
     )
     assert not isinstance(verdict, Done)
 
 
-def test_unreachable_is_not_taken_for_good() -> None:
+def test_an_unreachable_registry_is_not_final_at_once() -> None:
     def lost(now: float) -> list[Probe]:
         return [answer(Answer.UNREACHABLE, now, "no endpoints available", status=503)]
 
@@ -793,7 +801,7 @@ def test_unreachable_is_not_taken_for_good() -> None:
     assert isinstance(verdict, Done)
 
 
-def test_trouble_in_the_log_of_a_serving_registry_is_told() -> None:
+def test_a_problem_in_the_log_of_a_serving_registry_is_reported() -> None:
     full = LogFinding("full", "filesystem: mkdir …: no space left on device", "new-1")
     verdict, _at = probing(lambda now: [answer(Answer.SERVES, now)], log=(full,))
     assert isinstance(verdict, Done)
@@ -806,7 +814,9 @@ def test_trouble_in_the_log_of_a_serving_registry_is_told() -> None:
 def test_removed_means_gone() -> None:
     goal = StorageGoal(spec={"managementState": "Removed"}, min_generation=7)
     removed = changed(config(), "spec.managementState", "Removed")
-    removed = with_conditions(removed, said("Available", "True", "Removed"), said("Progressing", "False", "Removed"))
+    removed = with_conditions(
+        removed, condition("Available", "True", "Removed"), condition("Progressing", "False", "Removed")
+    )
     gone = replace(AT_REST, config=removed, deployment=None)
     assert isinstance(judge(goal, gone, History())[0], Done)
     assert "Deployment is still there" in waiting(replace(gone, deployment=deployment()), goal=goal)
@@ -854,18 +864,18 @@ def test_no_object_however_damaged_breaks_the_judge(live: Object, shape: Object,
 # -- what may or may not follow ----------------------------------------------------------------------------------------
 
 
-def test_a_deployment_made_anew_is_newer_than_any_generation_of_the_old_one() -> None:
-    """Somebody deleted it during the wait: the operator's new one begins at generation 1 again."""
-    anew = changed(changed(deployment(), "metadata.generation", 1), "metadata.uid", "two")
-    anew = changed(anew, "status.observedGeneration", 1)
+def test_a_recreated_deployment_is_newer_than_any_generation_of_the_old_one() -> None:
+    """Somebody deleted it during the wait: the operator's new one starts at generation 1 again."""
+    recreated = changed(changed(deployment(), "metadata.generation", 1), "metadata.uid", "two")
+    recreated = changed(recreated, "status.observedGeneration", 1)
     goal = replace(GOAL, deployment_generation_over=28, deployment_uid="one")
-    assert isinstance(judge(goal, replace(AT_REST, deployment=anew), History())[0], Done)
-    same = changed(anew, "metadata.uid", "one")
+    assert isinstance(judge(goal, replace(AT_REST, deployment=recreated), History())[0], Done)
+    same = changed(recreated, "metadata.uid", "one")
     assert "renewed" in waiting(replace(AT_REST, deployment=same), goal=goal)
 
 
-def test_a_bundle_the_pods_may_already_have_is_not_waited_for_without_end() -> None:
-    """A wrong CA was refused and is repaired: what runs never changed, so nothing is renewed; that is told."""
+def test_a_bundle_the_pods_may_already_have_is_not_waited_for_indefinitely() -> None:
+    """A wrong CA was refused and is repaired: what runs never changed, so nothing is renewed; that is reported."""
     goal = replace(GOAL, deployment_generation_over=28, renewal_may_not_come=True)
     verdict, after, _history = watch(AT_REST, 30.0, goal)
     assert isinstance(verdict, Done)
@@ -876,8 +886,8 @@ def test_a_bundle_the_pods_may_already_have_is_not_waited_for_without_end() -> N
 
 
 def test_an_operator_that_refuses_the_bundle_is_believed_first() -> None:
-    """Its error ends the run long before a renewal is given up."""
-    refusing = with_conditions(config(), said("Progressing", "True", "Error", "Unable to apply resources: x509"))
+    """Its error ends the run long before the task stops waiting for a renewal."""
+    refusing = with_conditions(config(), condition("Progressing", "True", "Error", "Unable to apply resources: x509"))
     goal = replace(GOAL, deployment_generation_over=28, renewal_may_not_come=True)
     verdict, history = judge(goal, AT_REST, History())
     later = replace(AT_REST, at=1.0, config=refusing)

@@ -60,7 +60,7 @@ from tests.unit._parts.storage.situations import (
     ],
 )
 def test_refused_before_writing(given: dict[str, Any], seen: dict[str, Reading], expected: list[str]) -> None:
-    """All findings at once."""
+    """All findings are listed at once."""
     check_refusals(given, seen, expected)
 
 
@@ -70,7 +70,7 @@ def test_refused_before_writing(given: dict[str, Any], seen: dict[str, Reading],
         ({"backend": "emptydir"}, {"replicas": 0}, "the Config has 0"),
     ],
 )
-def test_refused_before_it_can_harm(given: dict[str, Any], live: dict[str, Any], expected: str) -> None:
+def test_refused_before_it_can_do_harm(given: dict[str, Any], live: dict[str, Any], expected: str) -> None:
     """Values that would be stored and could only fail later, or would show a secret."""
     plan = decide(params(**given), config=config({"emptyDir": {}}, **live), secret=None)
     assert any(expected in text for text in plan.refusals), plan.refusals
@@ -78,7 +78,7 @@ def test_refused_before_it_can_harm(given: dict[str, Any], live: dict[str, Any],
 
 
 def test_nothing_to_change_writes_nothing() -> None:
-    """Also when the operator has rewritten the spec: false dropped, quantities canonical, zero structs added."""
+    """Even when the operator has rewritten the spec: false dropped, quantities canonical, zero structs added."""
     live = config(
         {
             "managementState": "Unmanaged",
@@ -105,7 +105,7 @@ def test_nothing_to_change_writes_nothing() -> None:
     assert (plan.refusals, plan.writes) == ((), ())
 
 
-def test_one_patch_nulls_the_others_and_carries_the_coupled_fields() -> None:
+def test_one_patch_nulls_the_other_backends_and_sets_the_coupled_fields() -> None:
     """Registry v2 page, Configure PVC Storage; Recreate is implied by ReadWriteOnce (newer pages, Storage)."""
     live = config({"emptyDir": {}, "managementState": "Managed", "oss": {"bucket": "x"}}, replicas=2)
     plan = decide(params(backend="pvc", replicas=1), config=live, claim=claim("ReadWriteOnce"))
@@ -130,7 +130,7 @@ def test_one_patch_nulls_the_others_and_carries_the_coupled_fields() -> None:
     assert plan.values["left_behind"] == []
 
 
-def test_allowing_a_change_names_what_stays_behind() -> None:
+def test_allowing_a_change_names_what_is_left_behind() -> None:
     """Data is never copied or deleted, only named."""
     live = config({"pvc": {"claim": "image-registry"}})
     plan = decide(params(backend="emptydir", on_backend_change="allow"), config=live)
@@ -138,8 +138,8 @@ def test_allowing_a_change_names_what_stays_behind() -> None:
     assert plan.values["left_behind"] == ["PersistentVolumeClaim image-registry"]
 
 
-def test_correcting_a_place_that_was_never_accepted_is_no_change_of_place() -> None:
-    """status.storage says where images are: a refused bucket holds none."""
+def test_correcting_a_location_that_was_never_accepted_is_not_a_change_of_location() -> None:
+    """status.storage shows where the images are: a refused bucket holds none."""
     live = config({"s3": {"bucket": "typo", "region": "us-east-1"}}, status={"emptyDir": {}})
     plan = decide(params(backend="s3", s3={**S3, "region_endpoint": None}), config=live, secret=secret(CREDENTIALS))
     assert (plan.refusals, plan.values["left_behind"]) == ((), [])
@@ -155,7 +155,7 @@ def test_correcting_a_place_that_was_never_accepted_is_no_change_of_place() -> N
     ],
 )
 def test_an_operator_that_is_down_is_a_warning(deployments: Reading, expected: str) -> None:
-    """The change can be stored; the verification will tell."""
+    """The change can be stored; the verification will show whether it takes effect."""
     plan = decide(params(backend="emptydir"), deployments=deployments)
     assert plan.refusals == ()
     assert any(expected in text for text in plan.warnings), plan.warnings
@@ -191,7 +191,7 @@ def test_reads_only_what_it_needs() -> None:
 
 
 def test_an_operator_that_missed_the_claim_is_nudged() -> None:
-    """The spec is right already, but the operator looks again after up to 1000 s only (operator facts 3.4.2, 4.7)."""
+    """The spec is right already, but the operator checks again only after up to 1000 s (operator facts 3.4.2, 4.7)."""
     live = config({"managementState": "Unmanaged", "pvc": {"claim": "image-registry"}}, status={"emptyDir": {}})
     live["metadata"]["resourceVersion"] = "12"
     message = 'Unable to apply resources: … persistentvolumeclaims "image-registry" not found'
@@ -204,7 +204,7 @@ def test_an_operator_that_missed_the_claim_is_nudged() -> None:
 
 
 def test_an_endpoint_and_its_ca_can_be_removed() -> None:
-    """From a private S3 to the public one: what is not named stays, an empty text goes."""
+    """From a private S3 to the public one: what is not mentioned stays, an empty text removes the field."""
     bucket = {"bucket": "images", "region": "us-east-1"}
     live = config(
         {

@@ -39,15 +39,15 @@ def test_verdicts_match_what_was_true(run: Run) -> None:
 
 
 @pytest.mark.parametrize("run", RUNS, ids=_label)
-def test_no_look_before_the_truth_says_done_however_it_is_reached(run: Run) -> None:
-    """Each single look, taken without memory as a second task would, is not early either."""
+def test_no_single_judgement_is_done_too_early(run: Run) -> None:
+    """A judgement without memory, as a second task would make it, is not too early either."""
     facts = truth(run)
     for snapshot in states(run):
         verdict, _history = judge(run.goal, snapshot, History())
         if isinstance(verdict, Done):
             assert facts.true_at is not None
             early = facts.true_at - snapshot.at
-            # A first look that falls between the operator's two writes cannot know better (0.1 s in the recordings).
+            # A first judgement between the operator's two writes cannot know better (0.1 s in the recordings).
             assert early <= 0 or (early > 0 and _between_two_writes(run, snapshot.at)), (early, snapshot)
 
 

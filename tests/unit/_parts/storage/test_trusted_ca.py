@@ -50,7 +50,7 @@ OTHER_PEM = PEM.replace("AAEC", "BBEC")
     ],
 )
 def test_refused_before_writing(given: dict[str, Any], seen: dict[str, Reading], expected: list[str]) -> None:
-    """All findings at once."""
+    """All findings are listed at once."""
     check_refusals(given, seen, expected)
 
 
@@ -63,7 +63,7 @@ def test_refused_before_writing(given: dict[str, Any], seen: dict[str, Reading],
     ],
 )
 def test_another_ca_needs_another_rollout(bundles: Any, rolls: bool) -> None:
-    """Pods read the bundle when they start; until then the operator's answer is about the CA before."""
+    """Pods read the bundle when they start; until then the operator's answer is about the previous CA."""
     given = params(backend="s3", s3={**S3, "trusted_ca": {"name": "s3-ca", "pem": PEM}})
     want = parse_intent(given, ALAUDA)
     seen: dict[str, Reading] = {
@@ -77,8 +77,8 @@ def test_another_ca_needs_another_rollout(bundles: Any, rolls: bool) -> None:
     assert (goal_of(plan).deployment_generation_over == 7) is rolls
 
 
-def test_line_ends_of_another_system_are_no_other_ca() -> None:
-    """A PEM from a Windows share says the same, and is stored with plain line ends."""
+def test_line_endings_of_another_system_are_not_another_ca() -> None:
+    """A PEM from a Windows share means the same, and is stored with plain line endings."""
     given = params(backend="s3", s3={**S3, "trusted_ca": {"name": "s3-ca", "pem": PEM.replace("\n", "\r\n")}})
     ca = {"data": {"ca-bundle.crt": PEM}}
     plan = decide(given, secret=secret(CREDENTIALS), ca=ca)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Prints when the judge gave its verdict on every recorded change, against when it became true.
+"""Prints when the judge reached its verdict on every recorded change, and when it became true.
 
 Run it with ``PYTHONPATH=.:tests/collections python -m tests.unit._parts.storage.trace_table``.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Replays the recordings of the genuine operator into the judge, and works out without it what was true when."""
+"""Replays the recordings of the genuine operator to the judge, and works out independently what was true when."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.stora
 TRACES = Path(__file__).parents[3] / "fixtures" / "traces"
 BACKENDS = ("emptyDir", "pvc", "s3")
 TICK = 0.25
-"""Seconds between two looks when nothing changes, as the observer has them."""
+"""Seconds between two judgements when nothing changes, as in the observer."""
 AFTERWARDS = 15.0
 """Seconds for which the last recorded state is held: a recording ends when nothing changes any more."""
 
@@ -110,12 +110,12 @@ def _volume(text: str) -> dict[str, Any]:
     return {"name": name, "persistentVolumeClaim": {"claimName": source.removeprefix("pvc=")}}
 
 
-# -- runs: what a task would have asked for, and when ------------------------------------------------------------------
+# -- runs: what a task would have requested, and when ------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Run:
-    """One task over a recording: it starts at ``start`` and the world is left alone until ``end``."""
+    """One task over a recording: it starts at ``start``, and nothing else happens until ``end``."""
 
     trace: str
     action: str
@@ -124,14 +124,14 @@ class Run:
     end: float
 
 
-def _wish(patch: Mapping[str, Any], inside: str = "") -> dict[str, Any]:
-    """What a patch asks for; values that it leaves to the operator's choice are not wished for."""
-    wish: dict[str, Any] = {}
+def _requested(patch: Mapping[str, Any], inside: str = "") -> dict[str, Any]:
+    """What a patch requests; values that it leaves to the operator are omitted."""
+    requested: dict[str, Any] = {}
     for key, value in patch.items():
         if value == "" or (inside == "storage" and key == "managementState" and value is None):
             continue
-        wish[key] = _wish(value, key) if isinstance(value, dict) else value
-    return wish
+        requested[key] = _requested(value, key) if isinstance(value, dict) else value
+    return requested
 
 
 def _backend(spec: Mapping[str, Any]) -> str | None:
@@ -164,7 +164,7 @@ def runs(trace: str) -> Iterator[Run]:
         end = ends.get(index, last)
         patch = re.fullmatch(r"patch Config (\{.*\})", action)
         if patch:
-            spec = _wish(json.loads(patch[1])["spec"])
+            spec = _requested(json.loads(patch[1])["spec"])
             goal = StorageGoal(
                 spec=spec, min_generation=config["metadata"]["generation"] + 1, backend=_backend(spec), probe="skip"
             )
@@ -194,7 +194,7 @@ def _state(moments: list[Moment]) -> tuple[dict[str, Any], dict[str, Any] | None
 
 
 def states(run: Run) -> Iterator[StorageSnapshot]:
-    """What an observer sees during a run: every recorded change, and a look every TICK in between."""
+    """What an observer sees during a run: every recorded change, and a snapshot every TICK in between."""
     moments = load(run.trace)
     known = [moment for moment in moments if moment.t <= run.start]
     coming = [
@@ -243,7 +243,7 @@ def replay(run: Run) -> Outcome:
 
 @dataclass(frozen=True)
 class Truth:
-    """true_at: when the effect was complete. named_at: when the operator began to say the error it ended with."""
+    """true_at: when the effect was complete. named_at: when the operator began to report the error it ended with."""
 
     true_at: float | None
     named_at: float | None
@@ -251,7 +251,7 @@ class Truth:
 
 
 def truth(run: Run) -> Truth:
-    """When a run's goal was really reached, and since when the error that stayed was there."""
+    """When a run's goal was really reached, and since when the error that persisted was reported."""
     true_at: float | None = None
     named_at: float | None = None
     named = ""
@@ -318,7 +318,7 @@ def _reached(goal: StorageGoal, config: Mapping[str, Any], deployment: Mapping[s
 
 
 def _rendered(spec: Mapping[str, Any], deployment: Mapping[str, Any]) -> bool:
-    """Whether the recorded environment and volume are those of the spec (all of it, not only what was asked for)."""
+    """Whether the recorded environment and volume are those of the spec (all of it, not only what was requested)."""
     template = deployment["spec"]["template"]["spec"]
     env = {entry["name"]: entry["value"] for entry in template["containers"][0]["env"]}
     storage, volumes = spec["storage"], template["volumes"]
@@ -337,9 +337,9 @@ def _rendered(spec: Mapping[str, Any], deployment: Mapping[str, Any]) -> bool:
     )
 
 
-def _holds(wish: Mapping[str, Any], have: Mapping[str, Any]) -> bool:
-    """Whether every wished value is there (recorded in the literal form that was sent)."""
-    for key, value in wish.items():
+def _holds(requested: Mapping[str, Any], have: Mapping[str, Any]) -> bool:
+    """Whether every requested value is there (recorded in the literal form that was sent)."""
+    for key, value in requested.items():
         if isinstance(value, dict):
             if not isinstance(have.get(key), dict) or not _holds(value, have[key]):
                 return False
