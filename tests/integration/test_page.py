@@ -88,6 +88,15 @@ def test_a_refusal_by_one_part_leaves_nothing_half_done(lab: Lab, proxy: ApiProx
     assert writes(proxy.requests) == []
 
 
+def test_what_only_the_api_server_can_check_names_its_part_too(lab: Lab, proxy: ApiProxy) -> None:
+    """An invalid schedule shows only in a dry run; nothing is written for any part."""
+    task = page(lab, image_pruner={"schedule": "every night", "suspend": True})
+    result = lab.run("registry", kubeconfig=str(proxy.kubeconfig), **task)
+    assert result["failed"]
+    assert "image_pruner: The schedule 'every night' is not valid" in result["msg"]
+    assert writes(proxy.requests) == []
+
+
 def test_a_part_that_fails_does_not_hide_what_the_others_achieved(lab: Lab) -> None:
     """The registry's Pods crash; pull secrets, limits and pruner are done nevertheless."""
     task = page(lab)

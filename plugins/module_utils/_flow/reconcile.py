@@ -103,7 +103,8 @@ def verify(client: Client, parts: Sequence[Part[Any, Any]], options: Options) ->
     reader = _Reader(client, runs[0].part.platform)
     for run in runs:
         run.decide(reader)
-    _refuse([run for run in runs if not run.differs])
+    compared = [run for run in runs if not run.differs]
+    _refuse(compared, [run.plan.refusals for run in compared])
     observations = [
         None if run.differs else run.observation(options, title=run.part.label if len(runs) > 1 else "") for run in runs
     ]
@@ -135,17 +136,24 @@ class _Run(Generic[G, S]):
         self.plan = self.part.plan(self.seen)
         self.writes = self.plan.writes
 
-    def rehearse(self, client: Client, check_mode: bool) -> None:
-        """Send every write as a dry run. Raises ApiError for a refusal, Refused for what a check found.
+    def rehearse(self, client: Client, check_mode: bool) -> list[str]:
+        """Send every write as a dry run. Returns what the API server has against it; raises ApiError for a lost race.
 
         Independent writes are rehearsed in check mode only; each of them may fail on its own.
         """
-        self.plan = _checked(client, self.plan)
-        if not self.plan.independent:
+        self.plan, findings = _checked(client, self.plan)
+        if self.plan.independent:
+            if check_mode:
+                self._write_each(client, dry_run=True)
+            return findings
+        try:
             answers = {write.object_path: send(client, write, dry_run=True) for write in self.writes}
-            self.written = answers if check_mode else {}
-        elif check_mode:
-            self._write_each(client, dry_run=True)
+        except ApiError as error:
+            if error.status == 409:
+                raise
+            return [*findings, report.rejection(error, error.message)]
+        self.written = answers if check_mode else {}
+        return findings
 
     def write(self, client: Client) -> str:
         """Carry out the plan. Returns why the API server could not be reached; empty when it answered."""
@@ -171,15 +179,16 @@ class _Run(Generic[G, S]):
             _pause(attempt)
             try:
                 self.decide(_Reader(client, self.part.platform))
-                if self.plan.refusals:
-                    raise Refused(report.refusal(self.plan.refusals))
-                self.rehearse(client, check_mode=False)
+                findings = self.plan.refusals or self.rehearse(client, check_mode=False)
             except ApiError as error:
-                if error.status != 409:
-                    self.failure = report.rejection(error, error.message)
-                    return
+                if error.status == 409:
+                    continue
+                findings = [str(error)]
             except Refused as error:
                 self.failure = str(error)
+                return
+            if findings:
+                self.failure = report.refusal(findings)
                 return
 
     def _write_in_order(self, client: Client) -> report.WriteFailure | None:
@@ -347,31 +356,32 @@ def _prepare(client: Client, runs: Sequence[_Run[Any, Any]], options: Options) -
         reader = _Reader(client, runs[0].part.platform)
         for run in runs:
             run.decide(reader)
-        _refuse(runs)
+        _refuse(runs, [run.plan.refusals for run in runs])
         try:
-            for run in runs:
-                run.rehearse(client, options.check_mode)
+            _refuse(runs, [run.rehearse(client, options.check_mode) for run in runs])
             return
         except ApiError as error:
-            if error.status != 409 or attempt == REPLANS - 1:
-                raise Refused(report.rejection(error, error.message)) from None
+            if attempt == REPLANS - 1:
+                raise Refused(report.refusal([report.rejection(error, error.message)])) from None
         _pause(attempt)
 
 
-def _refuse(runs: Sequence[_Run[Any, Any]]) -> None:
-    """Raises Refused with every finding of every part, naming the part where there are several."""
-    findings = [f"{run.part.label}: {text}" if len(runs) > 1 else text for run in runs for text in run.plan.refusals]
-    if findings:
-        raise Refused(report.refusal(findings))
+def _refuse(runs: Sequence[_Run[Any, Any]], findings: Sequence[Sequence[str]]) -> None:
+    """Raises Refused with the findings of every part, naming the part where there are several."""
+    texts = [
+        f"{run.part.label}: {text}" if len(runs) > 1 else text for run, found in zip(runs, findings) for text in found
+    ]
+    if texts:
+        raise Refused(report.refusal(texts))
 
 
 def _pause(attempt: int) -> None:
     time.sleep(random.uniform(0.0, min(0.05 * 2**attempt, 1.0)))
 
 
-def _checked(client: Client, plan: Plan[G]) -> Plan[G]:
-    """The plan after the API server has checked what only it can check; never writes. Raises Refused."""
-    warnings = list(plan.warnings)
+def _checked(client: Client, plan: Plan[G]) -> tuple[Plan[G], list[str]]:
+    """The plan after the API server has checked what only it can check, and what it found; never writes."""
+    warnings, findings = list(plan.warnings), []
     for check in plan.checks:
         try:
             send(client, check, dry_run=True)
@@ -380,8 +390,8 @@ def _checked(client: Client, plan: Plan[G]) -> Plan[G]:
                 warnings.append(f"Could not have the {check.kind} {check.name!r} checked: {error.message}")
                 continue
             why = "; ".join(error.causes) or error.message
-            raise Refused(report.refusal([f"The {check.kind} {check.name!r} is not valid: {why}"])) from None
-    return replace(plan, warnings=tuple(warnings))
+            findings.append(f"The {check.kind} {check.name!r} is not valid: {why}")
+    return replace(plan, warnings=tuple(warnings)), findings
 
 
 class _Reader:

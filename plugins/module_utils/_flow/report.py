@@ -32,14 +32,14 @@ def refusal(findings: Sequence[str]) -> str:
 
 
 def rejection(error: Exception, message: str) -> str:
-    """The API server's refusal of a dry run. message: its own words."""
+    """The API server's refusal of a dry run, as a finding. message: its own words."""
     hint = ""
     if "unknown field" in message:
         hint = (
             " The CustomResourceDefinition on this cluster does not have the field: this version of the operator does "
             "not support it."
         )
-    return f"{NOTHING_WRITTEN[:-1]}: the API server refused the change in a dry run. {error}{hint}"
+    return f"The API server refused the change in a dry run. {error}{hint}"
 
 
 def interrupted(writes: Sequence[Write], written: Mapping[str, JSON], failure: WriteFailure) -> str:
