@@ -104,6 +104,8 @@ def verify(client: Client, parts: Sequence[Part[Any, Any]], options: Options) ->
     for run in runs:
         run.decide(reader)
     compared = [run for run in runs if not run.differs]
+    for run in compared:
+        run.writes = ()  # what is left would only make the operator look
     _refuse(compared, [run.plan.refusals for run in compared])
     observations = [
         None if run.differs else run.observation(options, title=run.part.label if len(runs) > 1 else "") for run in runs
@@ -414,7 +416,7 @@ class _Reader:
 
     def _one(self, ref: Ref) -> Reading:
         key = (ref.path, ref.collection, ref.field_selector, ref.label_selector, ref.keep)
-        if key not in self._known:
+        if key not in self._known or (ref.required and isinstance(self._known[key], Denied)):
             self._known[key] = self._read(ref)
         return self._known[key]
 
