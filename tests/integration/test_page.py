@@ -75,6 +75,41 @@ def _parts(result: dict[str, Any]) -> list[dict[str, Any]]:
     return [one for part in result["parts"].values() for one in (part if isinstance(part, list) else [part])]
 
 
+def test_two_parts_that_patch_config_share_one_request(lab: Lab, proxy: ApiProxy) -> None:
+    """The operator could lose the second of two (operator fact 2.3); a list edit's resourceVersion guards both."""
+    task = page(lab)
+    task["registry_pullsecret"] = {
+        "management_state": "Managed",
+        "additional_registry_hosts": [f"{uuid.uuid4().hex[:8]}.example.com"],
+        "list_mode": "merge",
+    }
+    result = ok(lab.run("registry", kubeconfig=str(proxy.kubeconfig), **task))
+    assert result["parts"]["registry_storage"]["changed"] is True
+    assert result["parts"]["registry_pullsecret"]["changed"] is True
+    patches = [item for item in writes(proxy.requests) if item.path == ALAUDA.config_path]
+    assert [item.method for item in patches] == ["PATCH"]
+    spec = lab.config()["spec"]
+    assert spec["storage"]["pvc"] == {"claim": task["registry_storage"]["pvc"]["claim"]}
+    assert set(task["registry_pullsecret"]["additional_registry_hosts"]) <= set(
+        spec["imagePullSecret"]["additionalRegistryHosts"]
+    )
+
+
+def test_somebody_else_patches_config_between_the_look_and_the_write(lab: Lab, proxy: ApiProxy) -> None:
+    """The shared request is refused (409), both parts decide again, and nobody loses anything."""
+    task = page(lab)
+    task["registry_pullsecret"] = {"additional_registry_hosts": ["mine.example.com"], "list_mode": "merge"}
+    proxy.meanwhile(
+        lambda: lab.patch({"imagePullSecret": {"additionalRegistryHosts": ["theirs.example.com"]}}),
+        method="PATCH",
+        path="/configs/cluster$",
+        dry_run=False,
+    )
+    ok(lab.run("registry", kubeconfig=str(proxy.kubeconfig), **task))
+    hosts = lab.config()["spec"]["imagePullSecret"]["additionalRegistryHosts"]
+    assert {"mine.example.com", "theirs.example.com"} <= set(hosts)
+
+
 def test_a_refusal_by_one_part_leaves_nothing_half_done(lab: Lab, proxy: ApiProxy) -> None:
     """Every finding of every part is listed with the part's name."""
     ok(lab.run("image_pruner", suspend=True))

@@ -13,6 +13,7 @@ import time
 from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import Any, Generic
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow import report
@@ -39,6 +40,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     Client,
     ClientError,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import joined
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.resources import public
 
@@ -83,6 +85,7 @@ def reconcile(client: Client, parts: Sequence[Part[Any, Any]], options: Options)
     runs = [_Run(part) for part in parts]
     _prepare(client, runs, options)
     if not options.check_mode:
+        _share_patches(runs)
         silent = ""
         for run in runs:
             if silent:
@@ -121,6 +124,7 @@ class _Run(Generic[G, S]):
     refs, seen: what was read, by label. writes: those of the plan, as they were sent in the end.
     written: the API server's answers by the object's path, in check mode those of the dry run.
     failures: why independent writes failed, by the object's path. failure: why the writing ended early.
+    shared: patches of the same object by later parts, which go with ours.
     """
 
     part: Part[G, S]
@@ -131,6 +135,7 @@ class _Run(Generic[G, S]):
     written: dict[str, JSON] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     failure: str | None = None
+    shared: list[tuple[_Run[Any, Any], Write]] = field(default_factory=list)
 
     def decide(self, reader: _Reader) -> None:
         """Read and plan (again)."""
@@ -178,6 +183,7 @@ class _Run(Generic[G, S]):
             if attempt == REPLANS - 1:
                 self.failure = report.interrupted(self.writes, self.written, lost)
                 return
+            self.shared = []  # planned again as well, each by its own part
             _pause(attempt)
             try:
                 self.decide(_Reader(client, self.part.platform))
@@ -196,8 +202,10 @@ class _Run(Generic[G, S]):
     def _write_in_order(self, client: Client) -> report.WriteFailure | None:
         """Returns the failure of a race that was lost before anything was written; any other failure ends the part."""
         for write in self.writes:
+            if write.object_path in self.written:
+                continue  # went with the patch of a part before
             try:
-                self.written[write.object_path] = send(client, write, dry_run=False)
+                self._send_shared(client, write)
             except (ApiError, ClientError) as error:
                 status = error.status if isinstance(error, ApiError) else 0
                 lost = report.WriteFailure(f"{write.kind}/{write.name}", status, str(error))
@@ -208,6 +216,22 @@ class _Run(Generic[G, S]):
                     raise
                 return None
         return None
+
+    def _send_shared(self, client: Client, write: Write) -> None:
+        """Send a write together with the later parts' patches of the same object.
+
+        If one of those is outdated (409), it is left to its own part, which then plans again.
+        """
+        shared = [(run, theirs) for run, theirs in self.shared if theirs.path == write.path]
+        body = reduce(joined, (theirs.body for _run, theirs in shared), write.body)
+        try:
+            answer = send(client, replace(write, body=body), dry_run=False)
+        except ApiError as error:
+            if error.status != 409 or not shared:
+                raise
+            shared, answer = [], send(client, write, dry_run=False)
+        for run in (self, *(run for run, _theirs in shared)):
+            run.written[write.object_path] = answer
 
     def _write_each(self, client: Client, dry_run: bool) -> None:
         """Send independent writes, WORKERS at a time."""
@@ -366,6 +390,19 @@ def _prepare(client: Client, runs: Sequence[_Run[Any, Any]], options: Options) -
             if attempt == REPLANS - 1:
                 raise Refused(report.refusal([report.rejection(error, error.message)])) from None
         _pause(attempt)
+
+
+def _share_patches(runs: Sequence[_Run[Any, Any]]) -> None:
+    """Have one request carry all patches of the same object, unless they are independent.
+
+    The operator can lose a patch that reaches Config while it writes its own answer to the one before (operator fact
+    2.3), so two parts must not patch it one right after the other.
+    """
+    first: dict[str, _Run[Any, Any]] = {}
+    for run in runs:
+        for write in () if run.plan.independent else run.writes:
+            if write.verb == "patch" and first.setdefault(write.path, run) is not run:
+                first[write.path].shared.append((run, write))
 
 
 def _refuse(runs: Sequence[_Run[Any, Any]], findings: Sequence[Sequence[str]]) -> None:

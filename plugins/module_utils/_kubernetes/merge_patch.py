@@ -108,6 +108,17 @@ def owned(fields: Fields, desired: Mapping[str, Any], live: Mapping[str, Any], p
     return part
 
 
+def joined(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """One merge patch that does what both do; where they disagree, the second wins."""
+    result = dict(first)
+    for key, value in second.items():
+        before = result.get(key)
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            value = joined(before, value)
+        result[key] = value
+    return result
+
+
 def names(patch: Mapping[str, Any], prefix: str = "") -> list[str]:
     """Dotted names of the fields a patch touches, for messages: ``["replicas", "storage.s3.bucket"]``."""
     found: list[str] = []
