@@ -6,12 +6,15 @@ Needs no cluster: port 1 of the loopback is where nobody answers, and a refused 
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.integration.environments import ROOT, THIS, environment, find_python, play
 
@@ -154,3 +157,29 @@ def test_without_ansible_s_function_for_it_module_defaults_are_as_ansible_applie
     assert "module_defaults apply as Ansible applied them, because of a surprise" in shown, shown[-3000:]
     assert "image_pruner: runs inside the controller" in shown
     assert re.search(r"\bhost\W+https://127.0.0.1:1\b", shown)
+
+
+@pytest.mark.parametrize("where", [{}, {"delegate_to": "localhost"}], ids=["its own host", "delegated"])
+def test_lines_carry_the_host_that_the_task_is_for(tmp_path: Path, where: dict[str, Any]) -> None:
+    """Also where another host does the work; nothing for localhost."""
+    task = {"alauda.image_registry.registry": {}, "vars": {"ansible_python_interpreter": sys.executable}, **where}
+    added = {"ansible.builtin.add_host": {"name": "cluster-a", "ansible_connection": "local"}}
+    playbook = tmp_path / "hosts.yml"
+    playbook.write_text(
+        yaml.safe_dump(
+            [
+                {"hosts": "localhost", "gather_facts": False, "tasks": [task, added]},
+                {"hosts": "cluster-a", "gather_facts": False, "tasks": [task]},
+            ]
+        )
+    )
+    done = subprocess.run(
+        [str(THIS), str(playbook)],
+        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.findall(r"^  (.*)Nothing to do", done.stdout, re.MULTILINE) == ["", "[cluster-a] "]
