@@ -211,6 +211,9 @@ def role_options(role: str) -> Options:
     own = {name: dict(option) for name, option in _site_options()[role]["options"].items()}
     for option in own.values():
         option.pop("required", None)
+        option["description"] = [
+            text.replace(f"registry_result.parts.{role}.", f"{role}_result.") for text in option["description"]
+        ]
     dictionary = {
         "description": [
             "The dictionary that the role C(registry) takes, so that one file of variables serves every role.",
@@ -338,7 +341,7 @@ def arguments(role: str) -> dict[str, str]:
         if name in shared_options():
             otherwise = f"registry_{name} | default(omit)"
         else:
-            otherwise = f"__{role}.{name} | default(omit)"
+            otherwise = f"__{role}_given.{name} | default(omit)"
         if name == "on_backend_change":
             otherwise = f"registry_{name} | default({otherwise})"
         result[name] = f"{{{{ {role}_{name} | default({otherwise}) }}}}"
@@ -357,7 +360,10 @@ def task(role: str) -> str:
     _, end, after = rest.partition(ARGUMENTS_END)
     if not begin or not end:
         raise RuntimeError(f"{path}: put {ARGUMENTS_BEGIN!r} and {ARGUMENTS_END!r} where the arguments belong")
-    lines = "".join(f'    {name}: "{value}"\n' for name, value in arguments(role).items())
+    lines = ""
+    for name, value in arguments(role).items():
+        short = f'    {name}: "{value}"\n'
+        lines += short if len(short) <= 120 else f"    {name}: >-\n      {value}\n"
     return f"{before}{begin}{lines}{end}{after}"
 
 

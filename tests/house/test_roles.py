@@ -122,7 +122,7 @@ def test_every_option_of_the_module_can_be_given(role: str) -> None:
     assert set(arguments) == set(options)
     for name, value in arguments.items():
         # An argument that is always passed would hide module_defaults.
-        otherwise = f"registry_{name}" if name in _shared() else f"__{role}.{name}"
+        otherwise = f"registry_{name}" if name in _shared() else f"__{role}_given.{name}"
         expected = f"{{{{ {role}_{name} | default({otherwise} | default(omit)) }}}}"
         if name == "on_backend_change":
             expected = expected.replace("default(", "default(registry_on_backend_change | default(", 1).replace(

@@ -50,7 +50,8 @@ def test_nothing_secret_is_printed(lab: Lab, tmp_path: Path, works: bool, way: s
     options = lab.s3()
     access, secret = options["access_key"], options["secret_key"]
     if not works:
-        access, secret = "AKIAUNKNOWNUNKNOWN01", "this-value-must-never-be-seen-anywhere"
+        # Another value for each way, so that it is written, and a fingerprint shown.
+        access, secret = "AKIAUNKNOWNUNKNOWN01", f"this-value-must-never-be-seen-anywhere-{len(way)}"
     kubeconfig = yaml.safe_load(Path(lab.kubeconfig).read_text())
     key = kubeconfig["users"][0]["user"]["client-key-data"]
     http_secret = lab.config()["spec"]["httpSecret"]
