@@ -47,6 +47,7 @@ LOGS = ROOT / ".cache" / "demo"
 WIDTH = 120  # columns
 SHOWN_STEPS = ("kube-apiserver", "cluster")
 MOST_LINES = 120  # of the story, without the lines that depend on the machine's speed
+MOST_LINES_UNCHANGED = 16  # that configure prints when there is nothing to change
 FIRST_GAP, LONGEST_GAP = 1.0, 15.0  # seconds between two lines of progress; doubled from one to the next
 TEAMS = ["team-a", "team-b"]
 
@@ -74,11 +75,12 @@ class Screen:
         self.lines = 0  # on the screen
         self.waits = 0  # those of them that depend on the machine's speed
 
-    def _show(self, text: str, code: str = "") -> None:
+    def _show(self, text: str, code: str = "", *, logged: bool = True) -> None:
         with self._lock:
             painted = f"\x1b[{code}m{text}\x1b[0m" if code and self._colours else text
             print(painted, flush=True)
-            print(text, file=self._log, flush=True)
+            if logged:
+                print(text, file=self._log, flush=True)
             self._last = time.monotonic()
             self.lines += text.count("\n") + 1
 
@@ -91,13 +93,13 @@ class Screen:
         """Starts a chapter."""
         self._show(f"\n==> [{self.clock()}] {title}", "1;36")
 
-    def line(self, text: str, indent: int = 4) -> None:
-        """One line of detail, wrapped if it is long."""
+    def line(self, text: str, indent: int = 4, *, logged: bool = True) -> None:
+        """One line of detail, wrapped if it is long. logged: off for what the log has from elsewhere."""
         first = " " * indent
         for part in textwrap.wrap(
             text, WIDTH, initial_indent=first, subsequent_indent=first + "  ", break_on_hyphens=False
         ):
-            self._show(part)
+            self._show(part, logged=logged)
 
     def proven(self, text: str) -> None:
         """One promise that was kept."""
@@ -110,8 +112,8 @@ class Screen:
         else:
             print(f"      {text}".rstrip(), file=self._log, flush=True)
 
-    def begin_wait(self) -> None:
-        """A command starts: its progress is shown soon, then less and less often."""
+    def new_wait(self) -> None:
+        """A command starts or ends; progress from now on is shown soon, then less and less often."""
         with self._lock:
             self._gap, self._waiting, self._last = FIRST_GAP, "", time.monotonic()
 
@@ -124,7 +126,7 @@ class Screen:
 
     def _show_wait(self) -> None:
         self._gap = min(2 * self._gap, LONGEST_GAP)
-        self._show(f"      {self._waiting or f'[{self.clock()}] still running'}"[:WIDTH])
+        self._show(f"      {self._waiting or f'[{self.clock()}] still running'}"[:WIDTH], logged=False)
         self.waits += 1
 
     def reassure(self) -> None:
@@ -183,12 +185,12 @@ class Digest:
 
     def _show_heading(self) -> None:
         if self._heading and not self._quiet:
-            self._screen.line(f"TASK [{self._heading}]")
+            self._screen.line(f"TASK [{self._heading}]", logged=False)
         self._heading = ""
 
     def _below_heading(self, text: str) -> None:
         self._show_heading()
-        self._screen.line(text, indent=6)
+        self._screen.line(text, indent=6, logged=False)
 
 
 @dataclass(frozen=True)
@@ -238,7 +240,7 @@ class Demo:
         begin = time.monotonic()
         output = []
         digest = Digest(self._screen, self._warnings, quiet=again)
-        self._screen.begin_wait()
+        self._screen.new_wait()
         with subprocess.Popen(
             command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         ) as child:
@@ -255,6 +257,7 @@ class Demo:
             finally:
                 watchdog.cancel()
                 _ended(child)
+                self._screen.new_wait()
         text = "\n".join(output)
         recap = RECAP.search(text)
         if recap is None:
@@ -282,10 +285,10 @@ class Demo:
             self._screen.whole(line)
         return text
 
-    def configured(self, name: str, variables: Mapping[str, Any], *, image_moves: bool = True) -> None:
+    def configured(self, name: str, variables: Mapping[str, Any], *, image_moves: bool = True) -> Run:
         """Runs a playbook that must change something, pushes and pulls an image, runs it again: nothing may change.
 
-        image_moves: whether an image is pushed and pulled in between; not every recipe is about storage.
+        Returns the second run. image_moves: whether an image is pushed and pulled in between; not every recipe is about storage.
         """
         first = self._playbook(name, variables)
         if first.status or not first.changed:
@@ -297,13 +300,14 @@ class Demo:
         if second.status or second.changed:
             text = f"{name} should change nothing the second time: status {second.status}, changed={second.changed}"
             raise NotAsPromised(text, second.output)
-        self._screen.proven(
-            f"first run: changed={first.changed} ({first.seconds:.1f} s), second run: changed=0 ({second.seconds:.1f} s)"
-        )
+        once = f"first run: changed={first.changed} ({first.seconds:.1f} s)"
+        self._screen.proven(f"{once}, second run: changed=0 ({second.seconds:.1f} s)")
+        return second
 
     def verified(self, variables: Mapping[str, Any]) -> None:
         """The playbook verify finds no difference, and changes nothing."""
-        run = self._playbook("verify", variables)
+        self._screen.line("$ ansible-playbook alauda.image_registry.verify -e @variables.yml")
+        run = self._playbook("verify", variables, again=True)
         if run.status or run.changed:
             text = f"verify should find no difference: exit status {run.status}, changed={run.changed}"
             raise NotAsPromised(text, run.output)
@@ -442,7 +446,11 @@ class Demo:
         self.refused("configure", wrong, "image_pruner", "every night")
 
         chapter("Everything from one file")
-        self.configured("configure", page)
+        second = self.configured("configure", page)
+        lines = len(second.output.splitlines())
+        if lines > MOST_LINES_UNCHANGED:
+            text = f"configure prints {lines} lines with nothing to change, more than {MOST_LINES_UNCHANGED}"
+            raise NotAsPromised(text, second.output)
 
         chapter("Does the cluster still match the file? Then again after a change by hand")
         self.verified(page)
