@@ -149,7 +149,7 @@ def failure(course: Course, main: JSON | None, events: Sequence[str] = ()) -> st
     if isinstance(verdict, Failed):
         text = f"{begin}: {verdict.cause}"
         if verdict.quoted and verdict.quoted not in verdict.cause:
-            text += f" [{verdict.reason}: {verdict.quoted}]" if verdict.reason else f" [{verdict.quoted}]"
+            text += f" [{verdict.quotation}]"
         return f"{text} What to do: {verdict.remedy}"
     text = f"{begin} within {course.seconds:.0f} s: {sentence(verdict)}."
     words = last_words(main or {})

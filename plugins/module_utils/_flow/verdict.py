@@ -83,6 +83,13 @@ class Failed:
     cause: str
     remedy: str
 
+    @property
+    def quotation(self) -> str:
+        """The quoted text with the reason before it, unless it begins with the reason already."""
+        if not self.reason or self.quoted.startswith(self.reason):
+            return self.quoted
+        return f"{self.reason}: {self.quoted}"
+
 
 Verdict = Union[Done, Waiting, Failed]
 

@@ -61,10 +61,7 @@ def _verdict(case: Case) -> Verdict:
     if found:
         first = found[0]
         needs = [StorageNeed.LOG] if first.sign == "pod:CrashLoopBackOff" and case.snapshot.log is UNSEEN else []
-        quoted = first.failure.quoted
-        if not quoted.startswith(first.failure.reason):
-            quoted = f"{first.failure.reason}: {quoted}"
-        return case.waiting(f"{short(quoted)}{case.claim_note}; checking whether it persists", *needs)
+        return case.waiting(f"{short(first.failure.quotation)}{case.claim_note}; checking whether it persists", *needs)
     aim = case.goal.spec.get("managementState", "Managed")
     if aim == "Removed" or aim is None:
         return _removed(case)

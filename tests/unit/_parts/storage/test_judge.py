@@ -431,6 +431,7 @@ def test_unschedulable_pods_end_the_wait_unless_something_still_moves() -> None:
     lonely = pod(**unschedulable("0/1 nodes are available: 1 Insufficient cpu."))
     verdict = fails(replace(AT_REST, deployment=rolling, pods=(lonely,)), 16.0)
     assert verdict.reason == "Unschedulable"
+    assert verdict.quotation == "Unschedulable: Pod new-1 0/1 nodes are available: 1 Insufficient cpu."
     assert "No node" in verdict.cause
     leaving = terminating(pod("old-1", "old", "2026-11-22T09:00:00Z"))
     waiting(replace(AT_REST, deployment=rolling, pods=(lonely, leaving)), 60.0)
