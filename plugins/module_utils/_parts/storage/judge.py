@@ -90,7 +90,7 @@ def _serving(case: Case) -> Verdict:
         return case.waiting(f"{accepted}; {missing}{case.claim_note}")
     missing = unready_condition(case)
     if missing:
-        return case.waiting(f"{accepted}; rollout complete, but the operator says {missing}")
+        return case.waiting(f"{accepted}; rollout complete; waiting for the operator to report it (now {missing})")
     # The operator has seen a change, but this Deployment is older than our first look: what the operator writes to
     # it may reach us later than what it writes to Config.
     unchanged = case.signs.kept("moved") and case.signs.kept(case.deployment_edition)
