@@ -44,7 +44,7 @@ def rejection(error: Exception, message: str) -> str:
 
 def interrupted(writes: Sequence[Write], written: Mapping[str, JSON], failure: WriteFailure) -> str:
     """A write failed, perhaps after others had succeeded. written: the API server's answers, by the object's path."""
-    done = ", ".join(f"{write.kind}/{write.name}" for write in writes if write.object_path in written)
+    done = ", ".join(write.label for write in writes if write.object_path in written)
     before = f"Already written: {done}." if done else "Nothing had been written before."
     return f"Writing {failure.what} failed: {failure.text} {before} Run the task again: it continues from there."
 
@@ -69,7 +69,7 @@ def differences(writes: Sequence[Write]) -> list[Difference]:
     """Every field that the writes would change."""
     found: list[Difference] = []
     for write in writes:
-        name = f"{write.kind}/{write.name}"
+        name = write.label
         if not write.differs:
             continue
         if write.verb == "create":
@@ -102,8 +102,8 @@ def _shown(value: Any) -> str:
 def both_sides(writes: Sequence[Write]) -> dict[str, Any]:
     """The task's diff: owned fields before and after, by object."""
     return {
-        "before": {f"{write.kind}/{write.name}": write.before for write in writes},
-        "after": {f"{write.kind}/{write.name}": write.after for write in writes},
+        "before": {write.label: write.before for write in writes},
+        "after": {write.label: write.after for write in writes},
     }
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow import report
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Write
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import Course, Failed
 
 
@@ -22,4 +23,21 @@ def test_the_reason_is_given_once(reason: str, quoted: str, shown: str) -> None:
     text = report.failure(Course(changed=True, verdict=failed), None)
     assert text.startswith(
         f"The change was stored, but it did not take effect: No node can run the registry's Pod. {shown} What to do: "
+    )
+
+
+def test_a_diff_names_the_namespace_of_each_object() -> None:
+    claims = "/api/v1/namespaces/registry/persistentvolumeclaims"
+    writes = [
+        Write("create", claims, {"metadata": {"name": "a"}}, "PersistentVolumeClaim", "a", {}, {"spec": 1}),
+        Write("patch", f"{claims}/b", {}, "PersistentVolumeClaim", "b", {"spec": 1}, {"spec": 2}),
+        Write("patch", "/apis/example.com/v1/configs/cluster", {}, "Config", "cluster", {"spec": 1}, {"spec": 2}),
+    ]
+    objects = ["PersistentVolumeClaim/registry/a", "PersistentVolumeClaim/registry/b", "Config/cluster"]
+    sides = report.both_sides(writes)
+    assert list(sides["before"]) == list(sides["after"]) == objects
+    assert [one.object for one in report.differences(writes)] == objects
+    failed = report.WriteFailure(writes[2].label, 500, "broken.")
+    assert "Already written: PersistentVolumeClaim/registry/a." in report.interrupted(
+        writes, {f"{claims}/a": {}}, failed
     )

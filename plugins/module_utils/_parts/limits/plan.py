@@ -133,9 +133,8 @@ def plan(intent: LimitsIntent, seen: Readings) -> Plan[LimitsGoal]:
 
 def revise(intent: LimitsIntent, write: Write, live: JSON | None) -> Write | str | None:
     """One write decided anew from the object as it is now; a text when it must not be written any more."""
-    namespace = write.name.partition("/")[0]
     one = replace(intent, limits={}) if write.kind == QUOTA else replace(intent, hard={})
-    found = steps(one if intent.present else intent, namespace, live, live)
+    found = steps(one if intent.present else intent, write.namespace, live, live)
     step = next(item for item in found if item.kind == write.kind)
     return step.finding or step.write
 
@@ -166,7 +165,7 @@ def _new(kind: str, namespace: str, name: str, spec: JSON) -> Step:
         "metadata": {"name": name, "namespace": namespace, "labels": {OWNER_LABEL: OWNER}},
         "spec": spec,
     }
-    write = Write("create", _path(kind, namespace), body, kind, f"{namespace}/{name}", {}, {"spec": spec})
+    write = Write("create", _path(kind, namespace), body, kind, name, {}, {"spec": spec})
     return Step(namespace, kind, "created", write)
 
 
@@ -189,7 +188,7 @@ def _quota(intent: LimitsIntent, namespace: str, live: JSON | None) -> Step:
         path=_path(QUOTA, namespace, intent.quota_name),
         body={"spec": {"hard": changed}},
         kind=QUOTA,
-        name=f"{namespace}/{intent.quota_name}",
+        name=intent.quota_name,
         before={"spec": {"hard": {key: hard[key] for key in changed if key in hard}}},
         after={"spec": {"hard": changed}},
     )
@@ -221,7 +220,7 @@ def _limit_range(intent: LimitsIntent, namespace: str, live: JSON | None) -> Ste
             "spec": {"limits": new},
         },
         kind=RANGE,
-        name=f"{namespace}/{intent.range_name}",
+        name=intent.range_name,
         before={"spec": {"limits": ours}},
         after={"spec": {"limits": [entry for entry in new if entry.get("type") in intent.limits]}},
     )
@@ -263,7 +262,7 @@ def _removal(intent: LimitsIntent, namespace: str, kind: str, name: str, live: J
         return Step(namespace, kind, "kept", warning=text)
     body = {"resourceVersion": mapping_at(live, "metadata").get("resourceVersion")}
     before = {"spec": mapping_at(live, "spec")}
-    write = Write("delete", _path(kind, namespace, name), body, kind, f"{namespace}/{name}", before, {})
+    write = Write("delete", _path(kind, namespace, name), body, kind, name, before, {})
     return Step(namespace, kind, "deleted", write)
 
 
