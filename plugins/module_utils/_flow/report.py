@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,11 +100,22 @@ def _shown(value: Any) -> str:
 
 
 def both_sides(writes: Sequence[Write]) -> dict[str, Any]:
-    """The task's diff: owned fields before and after, by object."""
+    """The task's diff: owned fields before and after.
+
+    Each key names object and field, because a hunk of a nested diff may begin below the line with the object's name.
+    """
     return {
-        "before": {write.label: write.before for write in writes},
-        "after": {write.label: write.after for write in writes},
+        "before": {key: value for write in writes for key, value in _flat(write.label, write.before)},
+        "after": {key: value for write in writes for key, value in _flat(write.label, write.after)},
     }
+
+
+def _flat(label: str, fields: JSON, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in fields.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(label, value, f"{prefix}{key}.")
+        else:
+            yield f"{label} {prefix}{key}", value
 
 
 def not_verified(why: str) -> dict[str, Any]:

@@ -26,16 +26,24 @@ def test_the_reason_is_given_once(reason: str, quoted: str, shown: str) -> None:
     )
 
 
-def test_a_diff_names_the_namespace_of_each_object() -> None:
+def test_each_line_of_a_diff_names_its_object_with_the_namespace() -> None:
     claims = "/api/v1/namespaces/registry/persistentvolumeclaims"
     writes = [
-        Write("create", claims, {"metadata": {"name": "a"}}, "PersistentVolumeClaim", "a", {}, {"spec": 1}),
+        Write(
+            "create", claims, {"metadata": {"name": "a"}}, "PersistentVolumeClaim", "a", {}, {"spec": {"c": 1, "d": {}}}
+        ),
         Write("patch", f"{claims}/b", {}, "PersistentVolumeClaim", "b", {"spec": 1}, {"spec": 2}),
         Write("patch", "/apis/example.com/v1/configs/cluster", {}, "Config", "cluster", {"spec": 1}, {"spec": 2}),
     ]
     objects = ["PersistentVolumeClaim/registry/a", "PersistentVolumeClaim/registry/b", "Config/cluster"]
     sides = report.both_sides(writes)
-    assert list(sides["before"]) == list(sides["after"]) == objects
+    assert sides["before"] == {"PersistentVolumeClaim/registry/b spec": 1, "Config/cluster spec": 1}
+    assert sides["after"] == {
+        "PersistentVolumeClaim/registry/a spec.c": 1,
+        "PersistentVolumeClaim/registry/a spec.d": {},
+        "PersistentVolumeClaim/registry/b spec": 2,
+        "Config/cluster spec": 2,
+    }
     assert [one.object for one in report.differences(writes)] == objects
     failed = report.WriteFailure(writes[2].label, 500, "broken.")
     assert "Already written: PersistentVolumeClaim/registry/a." in report.interrupted(
