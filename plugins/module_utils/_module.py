@@ -46,7 +46,8 @@ def refusal(msg: str, problems: Iterable[str], spec: Mapping[str, Any], module: 
 def _short(problem: str, spec: Mapping[str, Any], module: str) -> str:
     match = re.match(r"(.*?)[.] Supported parameters include: ", problem)
     if match is None:
-        return problem
+        choice = re.match(r"value of \S+ must be one of: (.*), got: (\S*)", problem)
+        return problem + _meant(choice[2], {one: one for one in choice[1].split(", ")}) if choice else problem
     names = match[1].split(", ")
     shown = ", ".join(f"{name}{_nearest(name, spec)}" for name in names)
     return f"Unsupported parameters: {shown}; ansible-doc {module} lists what there is"
@@ -55,7 +56,12 @@ def _short(problem: str, spec: Mapping[str, Any], module: str) -> str:
 def _nearest(name: str, spec: Mapping[str, Any]) -> str:
     """The option that may have been meant."""
     known = {option.rpartition(".")[2]: option for option in _options(spec, name.rpartition(".")[0])}
-    near = difflib.get_close_matches(name.rpartition(".")[2], known, 1)
+    return _meant(name.rpartition(".")[2], known)
+
+
+def _meant(name: str, known: Mapping[str, str]) -> str:
+    """The nearest of the known names, as it should be shown."""
+    near = difflib.get_close_matches(name, known, 1)
     return f" (did you mean {known[near[0]]}?)" if near else ""
 
 

@@ -52,7 +52,9 @@ def parts(platform: Platform, params: JSON) -> list[Part[Any, Any]]:
     if params.get("registry_storage"):
         found.append(StoragePart(platform, {**shared, **_storage(params)}))
     if params.get("registry_pullsecret"):
-        found.append(PullSecretsPart(platform, {**shared, **params["registry_pullsecret"]}))
+        found.append(
+            PullSecretsPart(platform, {**shared, **params["registry_pullsecret"], "managed": _managed(params)})
+        )
     groups = params.get("image_limits") or []
     for number, group in enumerate(groups):
         limits = LimitsPart(platform, {**shared, **group})
@@ -69,6 +71,12 @@ def _storage(params: JSON) -> dict[str, Any]:
     if params["mode"] == "verify" and options.get("probe") == "write":
         options["probe"] = "require"
     return options
+
+
+def _managed(params: JSON) -> bool:
+    """Whether the task itself sets Config's managementState to Managed, which a comparison does not."""
+    storage = params.get("registry_storage") or {}
+    return params["mode"] == "configure" and storage.get("management_state") == "Managed"
 
 
 def combined(found: Sequence[Part[Any, Any]], results: Sequence[Result]) -> Result:

@@ -737,7 +737,7 @@ parts:
       description: What was proven, and how, as the part's module returns it.
       type: dict
     diff:
-      description: The fields that the part owns, before and after.
+      description: The fields that the part owns, before and after. Each key names an object and a field of it.
       type: dict
 summary:
   description: One line for each part, with its verdict and its proof or its difference.

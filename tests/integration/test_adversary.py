@@ -148,7 +148,7 @@ def test_somebody_writes_other_credentials_at_the_end(lab: Lab, proxy: ApiProxy)
         lab.cluster.launch("operator")
     assert result.get("failed"), result["verification"]["summary"]
     assert result["verification"]["reason"] == "ChangedAgain"
-    assert f"Secret/{ALAUDA.user_secret}" in result["msg"]
+    assert f"Secret/{ALAUDA.namespace}/{ALAUDA.user_secret}" in result["msg"]
 
 
 def test_somebody_writes_other_credentials_during_the_rollout(lab: Lab) -> None:

@@ -105,6 +105,16 @@ class Write:
         """Path of the object that is created, patched or deleted."""
         return f"{self.path}/{self.body['metadata']['name']}" if self.verb == "create" else self.path
 
+    @property
+    def namespace(self) -> str:
+        """The object's namespace, empty for an object of the cluster."""
+        return self.path.partition("/namespaces/")[2].partition("/")[0]
+
+    @property
+    def label(self) -> str:
+        """What messages and diffs call the object: KIND/NAME or KIND/NAMESPACE/NAME."""
+        return "/".join(filter(None, (self.kind, self.namespace, self.name)))
+
 
 @dataclass(frozen=True)
 class Findings:

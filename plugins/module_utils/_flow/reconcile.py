@@ -208,7 +208,7 @@ class _Run(Generic[G, S]):
                 self._send_shared(client, write)
             except (ApiError, ClientError) as error:
                 status = error.status if isinstance(error, ApiError) else 0
-                lost = report.WriteFailure(f"{write.kind}/{write.name}", status, str(error))
+                lost = report.WriteFailure(write.label, status, str(error))
                 if status == 409 and not self.written:
                     return lost
                 self.failure = report.interrupted(self.writes, self.written, lost)
@@ -362,7 +362,7 @@ class _Run(Generic[G, S]):
             if isinstance(error, ApiError) and error.status == 401:
                 return unauthorized(str(error), f"Whether it is still as requested can no longer be checked: {error}")
             return replace(done, warnings=(*done.warnings, f"Could not check once more what was written: {error}"))
-        changed = [f"{write.kind}/{write.name}" for write in again.writes]
+        changed = [write.label for write in again.writes]
         if not changed and not again.refusals:
             return replace(done, warnings=(*done.warnings, *(text for text in again.warnings if text not in known)))
         return Failed(

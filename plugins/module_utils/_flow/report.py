@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +44,7 @@ def rejection(error: Exception, message: str) -> str:
 
 def interrupted(writes: Sequence[Write], written: Mapping[str, JSON], failure: WriteFailure) -> str:
     """A write failed, perhaps after others had succeeded. written: the API server's answers, by the object's path."""
-    done = ", ".join(f"{write.kind}/{write.name}" for write in writes if write.object_path in written)
+    done = ", ".join(write.label for write in writes if write.object_path in written)
     before = f"Already written: {done}." if done else "Nothing had been written before."
     return f"Writing {failure.what} failed: {failure.text} {before} Run the task again: it continues from there."
 
@@ -69,7 +69,7 @@ def differences(writes: Sequence[Write]) -> list[Difference]:
     """Every field that the writes would change."""
     found: list[Difference] = []
     for write in writes:
-        name = f"{write.kind}/{write.name}"
+        name = write.label
         if not write.differs:
             continue
         if write.verb == "create":
@@ -100,11 +100,22 @@ def _shown(value: Any) -> str:
 
 
 def both_sides(writes: Sequence[Write]) -> dict[str, Any]:
-    """The task's diff: owned fields before and after, by object."""
+    """The task's diff: owned fields before and after.
+
+    Each key names object and field, because a hunk of a nested diff may begin below the line with the object's name.
+    """
     return {
-        "before": {f"{write.kind}/{write.name}": write.before for write in writes},
-        "after": {f"{write.kind}/{write.name}": write.after for write in writes},
+        "before": {key: value for write in writes for key, value in _flat(write.label, write.before)},
+        "after": {key: value for write in writes for key, value in _flat(write.label, write.after)},
     }
+
+
+def _flat(label: str, fields: JSON, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in fields.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(label, value, f"{prefix}{key}.")
+        else:
+            yield f"{label} {prefix}{key}", value
 
 
 def not_verified(why: str) -> dict[str, Any]:
@@ -149,7 +160,7 @@ def failure(course: Course, main: JSON | None, events: Sequence[str] = ()) -> st
     if isinstance(verdict, Failed):
         text = f"{begin}: {verdict.cause}"
         if verdict.quoted and verdict.quoted not in verdict.cause:
-            text += f" [{verdict.reason}: {verdict.quoted}]" if verdict.reason else f" [{verdict.quoted}]"
+            text += f" [{verdict.quotation}]"
         return f"{text} What to do: {verdict.remedy}"
     text = f"{begin} within {course.seconds:.0f} s: {sentence(verdict)}."
     words = last_words(main or {})

@@ -83,6 +83,13 @@ class Failed:
     cause: str
     remedy: str
 
+    @property
+    def quotation(self) -> str:
+        """The quoted text with the reason before it, unless it begins with the reason already."""
+        if not self.reason or self.quoted.startswith(self.reason):
+            return self.quoted
+        return f"{self.reason}: {self.quoted}"
+
 
 Verdict = Union[Done, Waiting, Failed]
 
@@ -157,7 +164,7 @@ class Signs:
 
 def not_observed(generation: int, observed: int) -> Waiting:
     """The operator's status is about an earlier generation of the object."""
-    return Waiting(f"the operator has not looked at generation {generation} yet (last: {observed})")
+    return Waiting(f"waiting for the operator to notice the change (generation {generation}, it has seen {observed})")
 
 
 def changed_back(kind: str, resource: str, fields: str) -> Failed:

@@ -117,13 +117,22 @@ def outcome(
     failure = (
         f"{len(failed)} of {len(goal.steps)} objects failed; all others are done. {some(failed)}" if failed else ""
     )
-    warnings = []
-    for key, count in sorted(uncounted_everywhere(*observed).items()) if observed else ():
-        warnings.append(
-            f"ResourceQuota key {key}: no controller of this cluster counts it (it is in status.hard but not in "
-            f"status.used, in {count} of {len(goal.namespaces)} namespaces), so the limit has no effect."
-        )
-    return Outcome(failure, tuple(warnings), {"namespaces": _by_namespace(goal, sent, failures)})
+    warnings = _uncounted_warnings(uncounted_everywhere(*observed), len(goal.namespaces)) if observed else ()
+    return Outcome(failure, warnings, {"namespaces": _by_namespace(goal, sent, failures)})
+
+
+def _uncounted_warnings(counts: Mapping[str, int], namespaces: int) -> tuple[str, ...]:
+    """One warning that lists all keys. counts: in how many of the namespaces each key is not counted."""
+    if not counts:
+        return ()
+    keys: dict[int, list[str]] = {}
+    for key, count in sorted(counts.items()):
+        keys.setdefault(count, []).append(key)
+    where = "; ".join(f"{', '.join(same)} (in {count} of {namespaces} namespaces)" for count, same in keys.items())
+    text = (
+        "ResourceQuota: no controller of this cluster counts these keys, so their limits have no effect (they are in "
+    )
+    return (f"{text}status.hard but not in status.used): {where}.",)
 
 
 def _by_namespace(goal: LimitsGoal, sent: tuple[Write, ...], failures: Mapping[str, str]) -> dict[str, dict[str, str]]:

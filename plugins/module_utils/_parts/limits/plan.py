@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Plan, Readings, Ref, Write
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Denied, Plan, Readings, Ref, Write
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import mapping_at, namespaced
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import parse_quantity
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.goal import (
@@ -37,22 +37,52 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limit
 
 
 def needs(intent: LimitsIntent, seen: Readings) -> list[Ref]:
-    """The namespaces first, then our objects in them; nothing while the parameters are wrong."""
+    """The namespaces first, then our objects in them; nothing while the parameters are wrong.
+
+    Of a few namespaces our objects come first: where nothing is left to do, they prove that the namespace exists.
+    """
     if intent.problems:
         return []
-    refs = _namespace_refs(intent)
+    few = _few(intent)
+    refs = _object_refs(intent, few) if few else _namespace_refs(intent)
     if all(ref.label in seen for ref in refs):
-        refs += _object_refs(intent, selected(intent, seen)[0])
+        if few:
+            refs += _unproven_refs(intent, few, seen)
+        else:
+            refs += _object_refs(intent, selected(intent, seen)[0])
     return [ref for ref in refs if ref.label not in seen]
+
+
+def _few(intent: LimitsIntent) -> tuple[str, ...]:
+    """The namespaces, where they are named and few; otherwise empty."""
+    return intent.namespaces if intent.namespaces and len(intent.namespaces) <= FEW else ()
 
 
 def _namespace_refs(intent: LimitsIntent) -> list[Ref]:
     path = "/api/v1/namespaces"
     if intent.namespaces is None:
         return [Ref("namespaces", path, True, True, label_selector=intent.selector, keep=_reduced_namespace)]
-    if len(intent.namespaces) <= FEW:
-        return [Ref(f"namespace {name}", f"{path}/{name}", required=True) for name in intent.namespaces]
-    return [Ref("namespaces", path, collection=True, required=True, keep=_reduced_namespace)]
+    return [Ref("namespaces", path, True, True, keep=_reduced_namespace)] if intent.namespaces else []
+
+
+def _unproven_refs(intent: LimitsIntent, namespaces: tuple[str, ...], seen: Readings) -> list[Ref]:
+    return [
+        Ref(f"namespace {name}", f"/api/v1/namespaces/{name}", required=True)
+        for name in namespaces
+        if not _proven(intent, name, seen)
+    ]
+
+
+def _proven(intent: LimitsIntent, namespace: str, seen: Readings) -> bool:
+    """Whether our objects show that the namespace exists and needs nothing.
+
+    Deleting a namespace removes its quotas and limit ranges within seconds, even if something else holds it back.
+    """
+    quota, limit_range = (seen.get(f"{kind} {namespace}") for kind in (QUOTA, RANGE))
+    if any(isinstance(found, (Denied, tuple)) for found in (quota, limit_range)):
+        return False
+    found = steps(intent, namespace, *(one if isinstance(one, Mapping) else None for one in (quota, limit_range)))
+    return bool(found) and all(step.action == "unchanged" and not step.finding for step in found)
 
 
 def _object_refs(intent: LimitsIntent, namespaces: tuple[str, ...]) -> list[Ref]:
@@ -61,7 +91,8 @@ def _object_refs(intent: LimitsIntent, namespaces: tuple[str, ...]) -> list[Ref]
         name = intent.object_name(kind)
         if namespace:
             path = namespaced(namespace, RESOURCE[kind], name)
-            refs.append(Ref(f"{kind} {namespace}", path, required=True, keep=reduced))
+            # A missing namespace refuses whoever has rights in single ones only: that it is missing is to be reported.
+            refs.append(Ref(f"{kind} {namespace}", path, keep=reduced))
         else:
             refs.append(Ref(kind, path, True, True, field_selector=f"metadata.name={name}", keep=reduced))
     return refs
@@ -85,6 +116,7 @@ def selected(intent: LimitsIntent, seen: Readings) -> tuple[tuple[str, ...], lis
     }
     if intent.namespaces is None:
         return tuple(sorted(active)), []
+    active |= {name for name in _few(intent) if _proven(intent, name, seen)}
     missing = [name for name in intent.namespaces if name not in active]
     return tuple(name for name in intent.namespaces if name in active), missing
 
@@ -111,6 +143,9 @@ def plan(intent: LimitsIntent, seen: Readings) -> Plan[LimitsGoal]:
     namespaces, missing = selected(intent, seen)
     if missing:
         return Plan(refusals=(f"These namespaces do not exist (or are being deleted): {', '.join(missing)}.",))
+    denied = [found.message for found in seen.values() if isinstance(found, Denied)]
+    if denied:
+        return Plan(refusals=(some(denied),))
     live = live_objects(intent, namespaces, seen)
     found = tuple(
         step for name in namespaces for step in steps(intent, name, live[QUOTA].get(name), live[RANGE].get(name))
@@ -133,9 +168,8 @@ def plan(intent: LimitsIntent, seen: Readings) -> Plan[LimitsGoal]:
 
 def revise(intent: LimitsIntent, write: Write, live: JSON | None) -> Write | str | None:
     """One write decided anew from the object as it is now; a text when it must not be written any more."""
-    namespace = write.name.partition("/")[0]
     one = replace(intent, limits={}) if write.kind == QUOTA else replace(intent, hard={})
-    found = steps(one if intent.present else intent, namespace, live, live)
+    found = steps(one if intent.present else intent, write.namespace, live, live)
     step = next(item for item in found if item.kind == write.kind)
     return step.finding or step.write
 
@@ -166,7 +200,7 @@ def _new(kind: str, namespace: str, name: str, spec: JSON) -> Step:
         "metadata": {"name": name, "namespace": namespace, "labels": {OWNER_LABEL: OWNER}},
         "spec": spec,
     }
-    write = Write("create", _path(kind, namespace), body, kind, f"{namespace}/{name}", {}, {"spec": spec})
+    write = Write("create", _path(kind, namespace), body, kind, name, {}, {"spec": spec})
     return Step(namespace, kind, "created", write)
 
 
@@ -189,7 +223,7 @@ def _quota(intent: LimitsIntent, namespace: str, live: JSON | None) -> Step:
         path=_path(QUOTA, namespace, intent.quota_name),
         body={"spec": {"hard": changed}},
         kind=QUOTA,
-        name=f"{namespace}/{intent.quota_name}",
+        name=intent.quota_name,
         before={"spec": {"hard": {key: hard[key] for key in changed if key in hard}}},
         after={"spec": {"hard": changed}},
     )
@@ -221,7 +255,7 @@ def _limit_range(intent: LimitsIntent, namespace: str, live: JSON | None) -> Ste
             "spec": {"limits": new},
         },
         kind=RANGE,
-        name=f"{namespace}/{intent.range_name}",
+        name=intent.range_name,
         before={"spec": {"limits": ours}},
         after={"spec": {"limits": [entry for entry in new if entry.get("type") in intent.limits]}},
     )
@@ -263,7 +297,7 @@ def _removal(intent: LimitsIntent, namespace: str, kind: str, name: str, live: J
         return Step(namespace, kind, "kept", warning=text)
     body = {"resourceVersion": mapping_at(live, "metadata").get("resourceVersion")}
     before = {"spec": mapping_at(live, "spec")}
-    write = Write("delete", _path(kind, namespace, name), body, kind, f"{namespace}/{name}", before, {})
+    write = Write("delete", _path(kind, namespace, name), body, kind, name, before, {})
     return Step(namespace, kind, "deleted", write)
 
 

@@ -25,7 +25,8 @@ class PullSecretsIntent:
 
     settings: fields of spec.imagePullSecret that are no lists. lists: entries by field, to be edited by list_mode.
     namespaces, selector: which namespaces are checked one by one. accounts: their service accounts to look at.
-    problems: everything wrong with the parameters alone.
+    managed: the same task sets Config's managementState to Managed. problems: everything wrong with the parameters
+    alone.
     """
 
     platform: Platform
@@ -35,6 +36,7 @@ class PullSecretsIntent:
     namespaces: tuple[str, ...] = ()
     selector: str = ""
     accounts: tuple[str, ...] = ("default",)
+    managed: bool = False
     problems: tuple[str, ...] = ()
 
 
@@ -48,6 +50,7 @@ def parse_intent(params: JSON, platform: Platform) -> PullSecretsIntent:
         namespaces=_unique(params.get("verify_namespaces")),
         selector=params.get("verify_namespace_selector") or "",
         accounts=_unique(params.get("verify_service_accounts")) or ("default",),
+        managed=bool(params.get("managed")),
         problems=tuple(_problems(params)),
     )
 

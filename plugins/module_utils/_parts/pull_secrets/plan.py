@@ -47,7 +47,7 @@ def plan(intent: PullSecretsIntent, seen: Readings) -> Plan[PullSecretsGoal]:
         write = replace(write, body={**write.body, "metadata": {"resourceVersion": version}})
     dropped = [f"{name}: {entry}" for name, entries in stored.items() for entry in entries if entry not in lists[name]]
     return Plan(
-        warnings=tuple(_warnings(live)),
+        warnings=() if intent.managed else tuple(_warnings(live)),
         writes=() if write is None else (write,),
         goal=_goal(intent, generation(config), lists),
         values={"dropped": dropped if intent.list_mode == "replace" else []},

@@ -61,10 +61,7 @@ def _verdict(case: Case) -> Verdict:
     if found:
         first = found[0]
         needs = [StorageNeed.LOG] if first.sign == "pod:CrashLoopBackOff" and case.snapshot.log is UNSEEN else []
-        quoted = first.failure.quoted
-        if not quoted.startswith(first.failure.reason):
-            quoted = f"{first.failure.reason}: {quoted}"
-        return case.waiting(f"{short(quoted)}{case.claim_note}; checking whether it persists", *needs)
+        return case.waiting(f"{short(first.failure.quotation)}{case.claim_note}; checking whether it persists", *needs)
     aim = case.goal.spec.get("managementState", "Managed")
     if aim == "Removed" or aim is None:
         return _removed(case)
@@ -93,7 +90,7 @@ def _serving(case: Case) -> Verdict:
         return case.waiting(f"{accepted}; {missing}{case.claim_note}")
     missing = unready_condition(case)
     if missing:
-        return case.waiting(f"{accepted}; rollout complete, but the operator says {missing}")
+        return case.waiting(f"{accepted}; rollout complete; waiting for the operator to report it (now {missing})")
     # The operator has seen a change, but this Deployment is older than our first look: what the operator writes to
     # it may reach us later than what it writes to Config.
     unchanged = case.signs.kept("moved") and case.signs.kept(case.deployment_edition)

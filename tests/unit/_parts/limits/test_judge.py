@@ -3,7 +3,15 @@
 
 from __future__ import annotations
 
+import pytest
+
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Plan
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits import judge as _judge
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.goal import (
+    LimitsGoal,
+    LimitsSnapshot,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.intent import QUOTA
 from tests.unit._parts.limits.situations import ENTRIES, HARD, intent, limit_range, quota
 
 
@@ -16,3 +24,33 @@ def test_what_no_controller_counts_and_what_is_not_in_force_yet() -> None:
     assert _judge.shortfall(want, counted, limit_range(ENTRIES)) == ""
     assert _judge.uncounted(want, counted) == ["alauda.io/images", "alauda.io/image-tags"]
     assert _judge.shortfall(want, counted, None) == "the LimitRange is not there"
+
+
+ALL = {"alauda.io/images": "0", "alauda.io/image-tags": "0", "alauda.io/imagestreams": "0"}
+
+
+@pytest.mark.parametrize(
+    ("used", "keys"),
+    [
+        (({}, {}), "alauda.io/image-tags, alauda.io/images, alauda.io/imagestreams (in 2 of 2 namespaces)"),
+        (
+            ({}, {"alauda.io/images": "0"}),
+            (
+                "alauda.io/image-tags, alauda.io/imagestreams (in 2 of 2 namespaces); "
+                "alauda.io/images (in 1 of 2 namespaces)"
+            ),
+        ),
+        ((ALL, {**ALL, "other": "1"}), ""),
+    ],
+)
+def test_one_warning_lists_all_keys_that_no_controller_counts(
+    used: tuple[dict[str, str], dict[str, str]], keys: str
+) -> None:
+    live = {name: quota(HARD, used=counted) for name, counted in zip(("a", "b"), used, strict=True)}
+    goal = LimitsGoal(intent(), ("a", "b"), ())
+    outcome = _judge.outcome(Plan(goal=goal), (), {}, (goal, LimitsSnapshot(at=0.0, live={QUOTA: live})))
+    text = (
+        "ResourceQuota: no controller of this cluster counts these keys, so their limits have no effect (they are in "
+        f"status.hard but not in status.used): {keys}."
+    )
+    assert outcome.warnings == ((text,) if keys else ())

@@ -16,10 +16,10 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
 
 
-def decide(settings: dict[str, Any], **params: Any) -> Plan[PullSecretsGoal]:
-    """The plan for these parameters on a Config with these settings."""
+def decide(settings: dict[str, Any], state: str = "Managed", **params: Any) -> Plan[PullSecretsGoal]:
+    """The plan for these parameters on a Config with these settings and this managementState."""
     config = {
         "metadata": {"generation": 2, "resourceVersion": "77"},
-        "spec": {"managementState": "Managed", "imagePullSecret": settings},
+        "spec": {"managementState": state, "imagePullSecret": settings},
     }
     return _pullsecret.plan(parse_intent({"list_mode": "replace", **params}, ALAUDA), {"config": config})

@@ -66,3 +66,11 @@ def test_refused() -> None:
     plan = decide({}, additional_registry_hosts=["https://x", "ok"], ignored_namespaces=["Bad_Name"])
     assert len(plan.refusals) == 2
     assert plan.writes == ()
+
+
+def test_a_registry_that_the_task_itself_sets_to_managed_needs_no_warning() -> None:
+    """In a task that also has the storage part, Config is still Removed while all parts are planned."""
+    (warning,) = decide({}, state="Removed", management_state="Managed").warnings
+    assert warning.startswith("Config.spec.managementState is Removed: ")
+    assert decide({}, state="Removed", management_state="Managed", managed=True).warnings == ()
+    assert decide({}, management_state="Managed").warnings == ()

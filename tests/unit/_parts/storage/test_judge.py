@@ -431,6 +431,7 @@ def test_unschedulable_pods_end_the_wait_unless_something_still_moves() -> None:
     lonely = pod(**unschedulable("0/1 nodes are available: 1 Insufficient cpu."))
     verdict = fails(replace(AT_REST, deployment=rolling, pods=(lonely,)), 16.0)
     assert verdict.reason == "Unschedulable"
+    assert verdict.quotation == "Unschedulable: Pod new-1 0/1 nodes are available: 1 Insufficient cpu."
     assert "No node" in verdict.cause
     leaving = terminating(pod("old-1", "old", "2026-11-22T09:00:00Z"))
     waiting(replace(AT_REST, deployment=rolling, pods=(lonely, leaving)), 60.0)
@@ -510,7 +511,7 @@ REFUSED = condition(
 def test_errors_about_an_older_generation_do_not_count() -> None:
     stale = changed(with_conditions(config(), REFUSED), "metadata.generation", 8)
     text = waiting(replace(AT_REST, config=stale), goal=replace(GOAL, min_generation=8))
-    assert text == "the operator has not looked at generation 8 of Config yet (last: 7)".replace(" of Config", "")
+    assert text == "waiting for the operator to notice the change (generation 8, it has seen 7)"
     permanent = with_conditions(stale, condition("Degraded", "True", "StorageNotConfigured", "Error: …"))
     waiting(replace(AT_REST, config=permanent), goal=replace(GOAL, min_generation=8))
 
@@ -601,6 +602,14 @@ def test_only_managed_can_serve(state: str | None) -> None:
     goal = replace(GOAL, spec={"replicas": 1})
     verdict = fails(replace(AT_REST, config=other), 2.0, goal)
     assert verdict.reason == f"ManagementState{state or 'Unset'}"
+
+
+def test_a_complete_rollout_is_not_reported_like_trouble() -> None:
+    lagging = with_conditions(config(), condition("Available", "False", "NoReplicasAvailable"))
+    assert waiting(replace(AT_REST, config=lagging)) == (
+        "Config accepted pvc/image-registry; rollout complete; waiting for the operator to report it "
+        "(now Available=False/NoReplicasAvailable)"
+    )
 
 
 def test_unavailable_from_before_does_not_spoil_a_repair() -> None:
