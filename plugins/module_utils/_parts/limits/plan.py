@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Denied, Plan, Readings, Ref, Write
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Plan, Readings, Ref, Write
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import mapping_at, namespaced
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import parse_quantity
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.goal import (
@@ -37,52 +37,22 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limit
 
 
 def needs(intent: LimitsIntent, seen: Readings) -> list[Ref]:
-    """The namespaces first, then our objects in them; nothing while the parameters are wrong.
-
-    Of a few namespaces our objects come first: where nothing is left to do, they prove that the namespace exists.
-    """
+    """The namespaces first, then our objects in them; nothing while the parameters are wrong."""
     if intent.problems:
         return []
-    few = _few(intent)
-    refs = _object_refs(intent, few) if few else _namespace_refs(intent)
+    refs = _namespace_refs(intent)
     if all(ref.label in seen for ref in refs):
-        if few:
-            refs += _unproven_refs(intent, few, seen)
-        else:
-            refs += _object_refs(intent, selected(intent, seen)[0])
+        refs += _object_refs(intent, selected(intent, seen)[0])
     return [ref for ref in refs if ref.label not in seen]
-
-
-def _few(intent: LimitsIntent) -> tuple[str, ...]:
-    """The namespaces, where they are named and few; otherwise empty."""
-    return intent.namespaces if intent.namespaces and len(intent.namespaces) <= FEW else ()
 
 
 def _namespace_refs(intent: LimitsIntent) -> list[Ref]:
     path = "/api/v1/namespaces"
     if intent.namespaces is None:
         return [Ref("namespaces", path, True, True, label_selector=intent.selector, keep=_reduced_namespace)]
-    return [Ref("namespaces", path, True, True, keep=_reduced_namespace)] if intent.namespaces else []
-
-
-def _unproven_refs(intent: LimitsIntent, namespaces: tuple[str, ...], seen: Readings) -> list[Ref]:
-    return [
-        Ref(f"namespace {name}", f"/api/v1/namespaces/{name}", required=True)
-        for name in namespaces
-        if not _proven(intent, name, seen)
-    ]
-
-
-def _proven(intent: LimitsIntent, namespace: str, seen: Readings) -> bool:
-    """Whether our objects show that the namespace exists and needs nothing.
-
-    Deleting a namespace removes its quotas and limit ranges within seconds, even if something else holds it back.
-    """
-    quota, limit_range = (seen.get(f"{kind} {namespace}") for kind in (QUOTA, RANGE))
-    if any(isinstance(found, (Denied, tuple)) for found in (quota, limit_range)):
-        return False
-    found = steps(intent, namespace, *(one if isinstance(one, Mapping) else None for one in (quota, limit_range)))
-    return bool(found) and all(step.action == "unchanged" and not step.finding for step in found)
+    if len(intent.namespaces) <= FEW:
+        return [Ref(f"namespace {name}", f"{path}/{name}", required=True) for name in intent.namespaces]
+    return [Ref("namespaces", path, collection=True, required=True, keep=_reduced_namespace)]
 
 
 def _object_refs(intent: LimitsIntent, namespaces: tuple[str, ...]) -> list[Ref]:
@@ -91,8 +61,7 @@ def _object_refs(intent: LimitsIntent, namespaces: tuple[str, ...]) -> list[Ref]
         name = intent.object_name(kind)
         if namespace:
             path = namespaced(namespace, RESOURCE[kind], name)
-            # A missing namespace refuses whoever has rights in single ones only: that it is missing is to be reported.
-            refs.append(Ref(f"{kind} {namespace}", path, keep=reduced))
+            refs.append(Ref(f"{kind} {namespace}", path, required=True, keep=reduced))
         else:
             refs.append(Ref(kind, path, True, True, field_selector=f"metadata.name={name}", keep=reduced))
     return refs
@@ -116,7 +85,6 @@ def selected(intent: LimitsIntent, seen: Readings) -> tuple[tuple[str, ...], lis
     }
     if intent.namespaces is None:
         return tuple(sorted(active)), []
-    active |= {name for name in _few(intent) if _proven(intent, name, seen)}
     missing = [name for name in intent.namespaces if name not in active]
     return tuple(name for name in intent.namespaces if name in active), missing
 
@@ -143,9 +111,6 @@ def plan(intent: LimitsIntent, seen: Readings) -> Plan[LimitsGoal]:
     namespaces, missing = selected(intent, seen)
     if missing:
         return Plan(refusals=(f"These namespaces do not exist (or are being deleted): {', '.join(missing)}.",))
-    denied = [found.message for found in seen.values() if isinstance(found, Denied)]
-    if denied:
-        return Plan(refusals=(some(denied),))
     live = live_objects(intent, namespaces, seen)
     found = tuple(
         step for name in namespaces for step in steps(intent, name, live[QUOTA].get(name), live[RANGE].get(name))

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Denied, Reading
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits import goal as _goal
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits import plan as _limits
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.goal import (
@@ -85,35 +84,3 @@ def test_removal_takes_only_what_is_ours() -> None:
     assert "was not made by this collection" in steps[1].warning
     steps = _limits.steps(intent(state="absent", adopt=True), "team-a", None, limit_range(ENTRIES))
     assert actions(steps) == [(QUOTA, "absent"), (RANGE, "deleted")]
-
-
-def reads(seen: dict[str, Reading], **params: object) -> list[str]:
-    """What the quotas of the page need to have read next."""
-    return [ref.label for ref in _limits.needs(intent(image=None, image_stream=None, **params), seen)]
-
-
-def test_a_quota_that_needs_nothing_proves_that_its_namespace_exists() -> None:
-    """Two namespaces with nothing to change cost two requests; otherwise each namespace is read as well."""
-    both = ("team-a", "team-b")
-    assert reads({}, namespaces=both) == ["ResourceQuota team-a", "ResourceQuota team-b"]
-    good = quota(HARD)
-    for one, namespaces in (
-        (good, []),
-        (None, ["namespace team-a"]),
-        (quota({**HARD, "alauda.io/images": "9"}), ["namespace team-a"]),
-        (quota({**HARD, "alauda.io/images": "900"}, used={"alauda.io/images": "300"}), ["namespace team-a"]),
-        ({**good, "metadata": {"deletionTimestamp": "2026"}}, ["namespace team-a"]),
-        (Denied("forbidden"), ["namespace team-a"]),
-    ):
-        assert reads({"ResourceQuota team-a": one, "ResourceQuota team-b": good}, namespaces=both) == namespaces
-    assert reads({"ResourceQuota team-a": good, "LimitRange team-a": None}, state="absent") == ["namespace team-a"]
-
-
-def test_a_missing_namespace_is_reported_before_missing_rights() -> None:
-    want = intent(image=None, image_stream=None)
-    seen: dict[str, Reading] = {"ResourceQuota team-a": Denied("quotas are forbidden"), "namespace team-a": None}
-    assert _limits.plan(want, seen).refusals == ("These namespaces do not exist (or are being deleted): team-a.",)
-    for phase, refusal in (("Active", "quotas are forbidden"), ("Terminating", "are being deleted")):
-        there = {"metadata": {"name": "team-a"}, "status": {"phase": phase}}
-        (text,) = _limits.plan(want, {**seen, "namespace team-a": there}).refusals
-        assert refusal in text
