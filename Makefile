@@ -13,7 +13,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: venv ## see it work: real Kubernetes control plane, push and pull, idempotence, refusals
+demo: venv ## see it work: real Kubernetes control plane, push and pull, idempotence, refusals (VERBOSE=1: the whole output)
 	@.venv/bin/python -m tests.demo
 
 test: venv ## run everything: lint, house, unit, contract, integration, Molecule
