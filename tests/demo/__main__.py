@@ -126,7 +126,8 @@ class Screen:
 
     def _show_wait(self) -> None:
         self._gap = min(4 * self._gap, LONGEST_GAP)
-        self._show(f"      {self._waiting or f'[{self.clock()}] still running'}"[:WIDTH], logged=False)
+        text = self._waiting or f"[{self.clock()}] still running"
+        self._show(f"      {textwrap.shorten(text, WIDTH - 6, placeholder=' …')}", logged=False)
         self.waits += 1
 
     def reassure(self) -> None:
@@ -264,7 +265,7 @@ class Demo:
         return Run(child.returncode, int(recap[1]), time.monotonic() - begin, text)
 
     def _show_command(self, command: str, variables: Mapping[str, Any]) -> None:
-        """Shows a command with the variables that its predecessor did not have: short ones together, long ones apart."""
+        """Shows a command with variables that its predecessor did not have: flat ones together, nested ones apart."""
         new = {key: value for key, value in variables.items() if self._given.get(key) != value}
         self._given = dict(variables)
         nested = [key for key, value in new.items() if isinstance(value, (dict, list))]
@@ -356,7 +357,7 @@ class Demo:
         form = "jsonpath=Config/cluster: {.spec.managementState}, storage {.spec.storage}"
         config = self._cluster.kubectl("get", CONFIG, "-o", form)
         names = ", ".join(process["name"] for process in status["processes"])
-        self._screen.line(f"Kubernetes {version} with {len(nodes)} nodes: {names}")
+        self._screen.line(f"Kubernetes {version}, {len(nodes)} nodes: {names}")
         self._screen.line(config)
 
         chapter("Development storage (emptyDir)")
