@@ -48,7 +48,7 @@ WIDTH = 120  # columns
 SHOWN_STEPS = ("kube-apiserver", "cluster")
 MOST_LINES = 120  # of the story, without the lines that depend on the machine's speed
 MOST_LINES_UNCHANGED = 16  # that configure prints when there is nothing to change
-FIRST_GAP, LONGEST_GAP = 1.0, 15.0  # seconds between two lines of progress; doubled from one to the next
+FIRST_GAP, LONGEST_GAP = 1.0, 15.0  # seconds between two lines of progress; grows from one to the next
 TEAMS = ["team-a", "team-b"]
 
 
@@ -125,8 +125,9 @@ class Screen:
                 self._show_wait()
 
     def _show_wait(self) -> None:
-        self._gap = min(2 * self._gap, LONGEST_GAP)
-        self._show(f"      {self._waiting or f'[{self.clock()}] still running'}"[:WIDTH], logged=False)
+        self._gap = min(4 * self._gap, LONGEST_GAP)
+        text = self._waiting or f"[{self.clock()}] still running"
+        self._show(f"      {textwrap.shorten(text, WIDTH - 6, placeholder=' …')}", logged=False)
         self.waits += 1
 
     def reassure(self) -> None:
@@ -223,8 +224,7 @@ class Demo:
         if again:
             self._screen.whole(shown)
         else:
-            self._screen.line(shown)
-            self._show_variables(variables)
+            self._show_command(shown, variables)
         environment = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
@@ -264,16 +264,20 @@ class Demo:
             raise NotAsPromised(f"{name} exited with status {child.returncode} before it had run on localhost", text)
         return Run(child.returncode, int(recap[1]), time.monotonic() - begin, text)
 
-    def _show_variables(self, variables: Mapping[str, Any]) -> None:
-        """Shows the variables that the previous run did not have: short ones together, nested ones on their own."""
+    def _show_command(self, command: str, variables: Mapping[str, Any]) -> None:
+        """Shows a command with variables that its predecessor did not have: flat ones together, nested ones apart."""
         new = {key: value for key, value in variables.items() if self._given.get(key) != value}
-        rest = "the others as before" if new and len(new) < len(variables) else ""
-        short = [f"{key}: {_shown(key, value)}" for key, value in new.items() if not isinstance(value, (dict, list))]
-        long = [f"{key}: {_shown(key, value)}" for key, value in new.items() if isinstance(value, (dict, list))]
-        for text in (", ".join(short), *long[:-1], "; ".join([*long[-1:], *([rest] if rest and long else [])])):
-            if text:
-                self._screen.line(text + (f"; {rest}" if rest and not long else ""), indent=6)
         self._given = dict(variables)
+        nested = [key for key, value in new.items() if isinstance(value, (dict, list))]
+        flat = ", ".join(f"{key}: {_shown(key, new[key])}" for key in new if key not in nested)
+        texts = [*([flat] if flat else []), *(f"{key}: {_shown(key, new[key])}" for key in nested)]
+        if texts and len(new) < len(variables):
+            texts[-1] += "; rest as before"
+        if len(texts) == 1 and len(f"    {command}  # {texts[0]}") <= WIDTH:
+            command, texts = f"{command}  # {texts[0]}", []
+        self._screen.line(command)
+        for text in texts:
+            self._screen.line(text, indent=6)
 
     def _kubectl(self, *arguments: str) -> None:
         """Runs kubectl, with its whole output in the log."""
@@ -288,21 +292,20 @@ class Demo:
     def configured(self, name: str, variables: Mapping[str, Any], *, image_moves: bool = True) -> Run:
         """Runs a playbook that must change something, pushes and pulls an image, runs it again: nothing may change.
 
-        Returns the second run. image_moves: whether an image is pushed and pulled in between; not every recipe is about
-        storage.
+        image_moves: whether an image is pushed and pulled in between; not every recipe is about storage.
+        Returns the second run.
         """
         first = self._playbook(name, variables)
         if first.status or not first.changed:
             text = f"{name} should have changed the registry: exit status {first.status}, changed={first.changed}"
             raise NotAsPromised(text, first.output)
-        if image_moves:
-            self.push_and_pull()
+        moved = f"; {self.push_and_pull()}" if image_moves else ""
         second = self._playbook(name, variables, again=True)
         if second.status or second.changed:
             text = f"{name} should change nothing the second time: status {second.status}, changed={second.changed}"
             raise NotAsPromised(text, second.output)
-        once = f"first run: changed={first.changed} ({first.seconds:.1f} s)"
-        self._screen.proven(f"{once}, second run: changed=0 ({second.seconds:.1f} s)")
+        once = f"changed={first.changed} ({first.seconds:.1f} s)"
+        self._screen.proven(f"{once}{moved}; run again: changed=0 ({second.seconds:.1f} s)")
         return second
 
     def verified(self, variables: Mapping[str, Any]) -> None:
@@ -314,12 +317,12 @@ class Demo:
             raise NotAsPromised(text, run.output)
         self._screen.proven("verified; nothing was written")
 
-    def push_and_pull(self) -> None:
-        """Pushes an image and pulls it again, with crane."""
-        address = self._cluster.registry_address
-        pushed = image.push(address, text=f"hello at {time.time()}\n")
+    def push_and_pull(self) -> str:
+        """Pushes an image and pulls it again, with crane; returns what was done."""
+        pushed = image.push(self._cluster.registry_address, text=f"hello at {time.time()}\n")
         image.pull(pushed)
-        self._screen.proven(f"pushed and pulled {pushed.name} ({pushed.digest[:19]}…)")
+        self._screen.whole(f"pushed and pulled {pushed.name} ({pushed.digest})")
+        return f"pushed and pulled {pushed.name.partition('/')[2]} ({pushed.digest[:19]}…)"
 
     def refused(self, name: str, variables: Mapping[str, Any], *reasons: str, writes: bool = False) -> None:
         """Runs a playbook that must fail and name every one of `reasons`; unless `writes`, nothing may be written."""
@@ -346,7 +349,6 @@ class Demo:
     def run(self) -> None:
         """All chapters in order. Raises NotAsPromised, ImageError, ClusterError."""
         chapter = self._screen.chapter
-        chapter("What is running")
         self._output(self._cluster.describe())
         status = self._cluster.status()
         version = self._output(self._cluster.kubectl("version")).rpartition("Server Version: ")[2].strip()
@@ -355,10 +357,7 @@ class Demo:
         form = "jsonpath=Config/cluster: {.spec.managementState}, storage {.spec.storage}"
         config = self._cluster.kubectl("get", CONFIG, "-o", form)
         names = ", ".join(process["name"] for process in status["processes"])
-        self._screen.line(
-            f"Kubernetes {version} with {len(nodes)} nodes, in {status['resident_bytes'] >> 20} MiB: {names}"
-        )
-        self._screen.line(f"kubeconfig: {self._cluster.kubeconfig}")
+        self._screen.line(f"Kubernetes {version}, {len(nodes)} nodes: {names}")
         self._screen.line(config)
 
         chapter("Development storage (emptyDir)")
@@ -399,7 +398,7 @@ class Demo:
 
         chapter("Limits on images of two namespaces")
         for team in TEAMS:
-            self._kubectl("create", "namespace", team)
+            self._output(self._cluster.kubectl("create", "namespace", team))
         self.configured("limits", {"image_limits_namespaces": TEAMS}, image_moves=False)
 
         chapter("Scheduled pruning, with what to keep confirmed")
@@ -516,7 +515,7 @@ def _shown_on(screen: Screen, log: str) -> int:
             Cluster(f"demo-{os.getpid()}", s3=True, report=started) as cluster,
         ):
             Demo(cluster, screen, Path(folder)).run()
-            screen.chapter("Stopping the cluster")
+            screen.line("Stopping the cluster", indent=0)
         if not screen.verbose and screen.lines - screen.waits > MOST_LINES:
             raise NotAsPromised(f"the story takes {screen.lines} lines, more than {MOST_LINES}")
     except KeyboardInterrupt:
