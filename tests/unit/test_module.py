@@ -21,8 +21,8 @@ SPEC = {"quota": {"type": "dict", "options": {"images": {}, "image_tags": {}}}, 
             ),
         ),
         (
-            "value of backend must be one of: emptydir, pvc, s3, got: pvcc found in registry_storage",
-            "value of backend must be one of: emptydir, pvc, s3, got: pvcc found in registry_storage (did you mean pvc?)",
+            "value of backend must be one of: emptydir, pvc, s3, got: pvcc found in storage",
+            "value of backend must be one of: emptydir, pvc, s3, got: pvcc found in storage (did you mean pvc?)",
         ),
         (
             "value of state must be one of: present, absent, got: gone",
