@@ -292,8 +292,8 @@ class Demo:
     def configured(self, name: str, variables: Mapping[str, Any], *, image_moves: bool = True) -> Run:
         """Runs a playbook that must change something, pushes and pulls an image, runs it again: nothing may change.
 
-        image_moves: whether an image is pushed and pulled in between; not every recipe is about storage.
-        Returns the second run.
+        Returns the second run. image_moves: whether an image is pushed and pulled in between; not every recipe is about
+        storage.
         """
         first = self._playbook(name, variables)
         if first.status or not first.changed:
