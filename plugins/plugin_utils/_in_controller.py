@@ -254,7 +254,7 @@ def _import_library() -> None:
     if _needed[0] and not _library.loaded():
         try:
             _library.load()
-        except ImportError:  # the task that needs it says so
+        except ImportError:  # reported by the task that needs it
             _needed[0] = 0
 
 

@@ -336,7 +336,7 @@ class Cluster:
         self._supervisor = None
 
     def stop(self) -> None:
-        """Stop every process and remove the data folder. It is no error if none is running."""
+        """Stop every process and remove the data folder. Does nothing if none is running."""
         supervisor, self._supervisor = self._supervisor, None
         if supervisor is not None:
             self._end(supervisor)

@@ -45,7 +45,7 @@ except ImportError:  # pragma: no cover - depends on the interpreter Ansible cho
     IMPORT_ERROR = traceback.format_exc()
 
 DEFAULT = "~/.kube/config"
-"""Where the kubeconfig is when nothing says so."""
+"""The kubeconfig that is read if none is named."""
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 """Folder in which a Pod finds its token and the cluster's CA certificates."""
 TOKEN_AGE = 60.0

@@ -321,7 +321,7 @@ def _plugin_secrets(plugin: Mapping[str, Any]) -> Iterator[str]:
 
 
 def url_secrets(url: Any) -> Iterator[str]:
-    """The password in a URL, as it is written and as it is meant."""
+    """The password in a URL, as written and as decoded."""
     match = re.match(r"\s*[\w+.-]+://[^/?#\s]*?:([^/?#\s]*)@", url) if isinstance(url, str) else None
     if match:
         yield match[1]
