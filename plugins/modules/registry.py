@@ -477,7 +477,7 @@ options:
       state:
         description:
           - V(absent) removes the ResourceQuota and the LimitRange if this collection created them. An object
-            created by other means is kept, unless O(image_limits.adopt=true).
+            created by other means is kept, unless O(image_limits[].adopt=true).
         type: str
         choices:
           - present
@@ -491,7 +491,7 @@ options:
         elements: str
       namespace_selector:
         description:
-          - Label selector for namespaces, instead of O(image_limits.namespaces).
+          - Label selector for namespaces, instead of O(image_limits[].namespaces).
         type: str
       quota:
         description:
@@ -544,7 +544,7 @@ options:
         default: image-registry-limits
       adopt:
         description:
-          - With O(image_limits.state=absent), also remove objects with these names that this collection did
+          - With O(image_limits[].state=absent), also remove objects with these names that this collection did
             not create.
         type: bool
         default: false

@@ -100,17 +100,21 @@ def _described(option: Mapping[str, Any]) -> list[str]:
 
 @dataclass(frozen=True)
 class _Names:
-    """What a module's options and its result are called in a role. known: names of the options."""
+    """What a module's options and its result are called in a role.
+
+    known: names of the options, which get the prefix `option`; options that all parts share get the prefix `shared`.
+    """
 
     known: frozenset[str]
     option: str
     result: str
+    shared: str = ""
 
     def applied(self, text: str) -> str:
         """The text with the role's variables in place of the module's options: O(registry_storage_wait) for O(wait)."""
 
         def renamed(match: re.Match[str]) -> str:
-            return f"O({self.option}{match[1]}" if match[1] in self.known else match[0]
+            return f"O({self.option if match[1] in self.known else self.shared}{match[1]}"
 
         text = re.sub(r"\bRV\((\w+)", rf"C({self.result}.\1", text)
         return re.sub(r"\bO\((\w+)", renamed, text)
@@ -162,14 +166,18 @@ def shared_options() -> dict[str, Any]:
     return result
 
 
+def _own_options(part: str, option: str, result: str, shared: str = "", nested: str = "options") -> Options:
+    """Options of a part without those that all parts share. option, result, shared: as in _Names."""
+    known = {name: said for name, said in module_documentation(part)["options"].items() if name not in shared_options()}
+    return _spec(known, written_order(part), _Names(frozenset(known), option, result, shared), nested)
+
+
 def _site_options() -> Options:
     """Variables of the role `registry`: a dictionary for each part, and those that all parts share."""
     result: Options = {}
     shared = shared_options()
     for part in PARTS:
         documentation = module_documentation(part)
-        known = {name: option for name, option in documentation["options"].items() if name not in shared}
-        names = _Names(frozenset(known), f"{part}.", f"registry_result.parts.{part}")
         several = part == "image_limits"
         result[part] = {
             "description": [
@@ -180,7 +188,7 @@ def _site_options() -> Options:
             ],
             # An argument spec cannot express "one or several".
             "type": "raw" if several else "dict",
-            "options": _spec(known, written_order(part), names),
+            "options": _own_options(part, f"{part}.", f"registry_result.parts.{part}", "registry_"),
         }
     options = module_documentation(PARTS[0])["options"]
     names = _Names(frozenset(shared), "registry_", "registry_result")
@@ -190,7 +198,7 @@ def _site_options() -> Options:
     }
     result["registry_on_backend_change"] = {
         "description": [
-            "If set, it takes precedence over O(registry_storage.on_backend_change).",
+            "If set, it takes precedence over C(registry_storage.on_backend_change).",
             "It is for what only one run may do: C(-e registry_on_backend_change=allow) beside the file of variables.",
         ],
         "type": "str",
@@ -208,12 +216,9 @@ def role_options(role: str) -> Options:
     for option in options.values():
         # The role does not require what its module requires: without it, the role does nothing.
         option.pop("required", None)
-    own = {name: dict(option) for name, option in _site_options()[role]["options"].items()}
+    own = _own_options(role, f"{role}.", f"{role}_result", f"{role}_")
     for option in own.values():
         option.pop("required", None)
-        option["description"] = [
-            text.replace(f"registry_result.parts.{role}.", f"{role}_result.") for text in option["description"]
-        ]
     dictionary = {
         "description": [
             "The dictionary that the role C(registry) takes, so that one file of variables serves every role.",
@@ -242,11 +247,9 @@ PAGE_END = "  # end of parts\n"
 
 def page_options() -> Options:
     """Options of the module `registry`: each part's own, without those that all parts share."""
-    shared = shared_options()
     result: Options = {}
     for part in PARTS:
         documentation = module_documentation(part)
-        known = {name: option for name, option in documentation["options"].items() if name not in shared}
         several = part == "image_limits"
         result[part] = {
             "description": [
@@ -257,8 +260,8 @@ def page_options() -> Options:
             ],
             "type": "list" if several else "dict",
             **({"elements": "dict"} if several else {}),
-            "suboptions": _spec(
-                known, written_order(part), _Names(frozenset(known), f"{part}.", f"parts.{part}"), "suboptions"
+            "suboptions": _own_options(
+                part, f"{part}[]." if several else f"{part}.", f"parts.{part}", nested="suboptions"
             ),
         }
     return result
