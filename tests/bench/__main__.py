@@ -23,6 +23,7 @@ import sys
 import tempfile
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ from tests.cluster.proxy import ApiProxy
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
+COLLECTION = "alauda.image_registry"
 MODULES = "ansible_collections.alauda.image_registry.plugins.modules"
 SWITCH = "alauda_image_registry_in_controller"
 RESOURCES = {"requests": {"cpu": "500m", "memory": "500Mi"}, "limits": {"cpu": "500m", "memory": "500Mi"}}
@@ -185,39 +187,82 @@ def show(text: str = "") -> None:
     print(text, flush=True)
 
 
-def compare(cluster: Cluster, folder: Path, rounds: int, generic: bool) -> None:
-    """Run the contenders in turn and print medians; one contender is the mere start of ansible-playbook."""
+@dataclass(frozen=True)
+class Contender:
+    """A way to run the page. goals: at most this many times the median of that contender."""
+
+    label: str
+    player: Player
+    playbook: Path
+    flags: tuple[str, ...] = ()
+    goals: tuple[tuple[str, float], ...] = ()
+
+
+DEBUG, PINGS, GENERIC = "one debug task", "four ansible.builtin.ping tasks", "kubernetes.core.k8s, same objects"
+
+
+def contenders(cluster: Cluster, folder: Path, generic: bool) -> list[Contender]:
+    """What is measured, each as one run of ansible-playbook."""
     player = Player(folder, str(cluster.kubeconfig))
-    ours = [{f"alauda.image_registry.{name}": options} for name, options in PARTS.items()]
-    contenders: dict[str, tuple[Player, Path, tuple[str, ...]]] = {
-        "start (no task)": (player, player.write("empty", []), ()),
-        "collection, in the controller": (player, player.write("ours", ours), ()),
-        "collection, ordinary modules": (player, player.write("ours", ours), ("-e", f"{SWITCH}=false")),
-        "four ansible.builtin.ping": (player, player.write("ping", [{"ansible.builtin.ping": {}}] * 4), ()),
-    }
+    single = player.write("single", [{f"{COLLECTION}.{name}": options} for name, options in PARTS.items()])
+    page = player.write("page", [{f"{COLLECTION}.registry": {**PARTS, "image_limits": [PARTS["image_limits"]]}}])
+    variables = folder / "registry.yml"
+    variables.write_text(yaml.safe_dump(PARTS))
+    ordinary = ("-e", f"{SWITCH}=false")
+    pings = player.write("pings", [{"ansible.builtin.ping": {}}] * 4)
+    result = [
+        Contender(DEBUG, player, player.write("debug", [{"ansible.builtin.debug": {"msg": "ok"}}])),
+        Contender(PINGS, player, pings),
+        Contender("page as one task, registry", player, page, (), ((PINGS, 0.58),)),
+        Contender(
+            "playbook configure",
+            player,
+            ROOT / "playbooks" / "configure.yml",
+            ("-e", f"@{variables}"),
+            ((PINGS, 0.75),),
+        ),
+        Contender("four single tasks", player, single, (), ((PINGS, 0.65),)),
+        Contender("four ordinary modules", player, single, ordinary, ((PINGS, 1.5), (GENERIC, 0.6))),
+        Contender("registry as an ordinary module", player, page, ordinary),
+    ]
     command = generic_command(folder) if generic else None
     if command is not None:
         other = Player(folder, str(cluster.kubeconfig), command)
-        contenders["kubernetes.core.k8s, same objects"] = (other, other.write("generic", generic_tasks()), ())
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    peaks: dict[str, int] = dict.fromkeys(contenders, 0)
+        result.append(Contender(GENERIC, other, other.write("generic", generic_tasks())))
+    return result
+
+
+def compare(cluster: Cluster, folder: Path, rounds: int, generic: bool) -> None:
+    """Run the contenders in turn and print a table of medians and ratios."""
+    everyone = contenders(cluster, folder, generic)
+    seconds: dict[str, list[float]] = {one.label: [] for one in everyone}
+    peaks: dict[str, int] = dict.fromkeys(seconds, 0)
     for number in range(rounds + 1):
-        for name, (runner, playbook, flags) in contenders.items():
-            elapsed, peak = runner.play(playbook, *flags)
+        for one in everyone:
+            elapsed, peak = one.player.play(one.playbook, *one.flags)
             if number:  # the first round fills caches
-                seconds[name].append(elapsed)
-                peaks[name] = max(peaks[name], peak)
+                seconds[one.label].append(elapsed)
+                peaks[one.label] = max(peaks[one.label], peak)
         show(f"  round {number}/{rounds}")
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    base = medians["collection, in the controller"]
-    show(f"\nthe whole page, nothing to change, median of {rounds}, alternating:")
-    for name, median in medians.items():
-        spread = f"{min(seconds[name]):.2f}-{max(seconds[name]):.2f}"
+    medians = {label: statistics.median(values) for label, values in seconds.items()}
+
+    def ratio(label: str, base: str) -> str:
+        return f"{medians[label] / medians[base]:.2f}x" if base in medians else "-"
+
+    show(f"\nthe whole page, nothing to change; medians of {rounds} alternating runs of ansible-playbook:\n")
+    show("| run | seconds (range) | of four pings | of kubernetes.core | peak memory | goals |")
+    show("| --- | --- | --- | --- | --- | --- |")
+    for one in everyone:
+        goals = [
+            f"<= {most:.2f}x {base}: {'met' if medians[one.label] <= most * medians[base] else 'MISSED'}"
+            for base, most in one.goals
+            if base in medians
+        ]
+        spread = f"{min(seconds[one.label]):.2f}-{max(seconds[one.label]):.2f}"
         show(
-            f"  {name:36s} {median:6.2f} s ({spread})  collection = {base / median:.2f}x  peak "
-            f"{peaks[name] // 1024} MiB"
+            f"| {one.label} | {medians[one.label]:.2f} ({spread}) | {ratio(one.label, PINGS)} | "
+            f"{ratio(one.label, GENERIC)} | {peaks[one.label] // 1024} MiB | {'; '.join(goals)} |"
         )
-    show("  goals: <= 0.40x kubernetes.core, <= 0.75x four pings")
 
 
 def single_tasks(cluster: Cluster) -> None:
