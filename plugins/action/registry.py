@@ -5,8 +5,12 @@
 
 from __future__ import annotations
 
+from ansible_collections.alauda.image_registry.plugins.module_utils import _page
 from ansible_collections.alauda.image_registry.plugins.modules import registry
 from ansible_collections.alauda.image_registry.plugins.plugin_utils._in_controller import ModuleAction
+
+for _name in _page.PARTS:
+    _page.part(_name)
 
 
 class ActionModule(ModuleAction):

@@ -243,3 +243,16 @@ def merged(*specs: Mapping[str, dict[str, Any]]) -> Spec:
             raise ValueError(f"options defined twice: {sorted(clash)}")
         result.update(spec)
     return result
+
+
+MODULES: Mapping[str, Mapping[str, Any]] = {
+    "registry": {"argument_spec": merged(AUTH, WAIT, PLATFORM, REGISTRY)},
+    "registry_storage": {
+        "argument_spec": merged(AUTH, WAIT, PLATFORM, STORAGE),
+        "required_if": STORAGE_REQUIRED_IF,
+    },
+    "registry_pullsecret": {"argument_spec": merged(AUTH, WAIT, PLATFORM, PULLSECRET)},
+    "image_limits": {"argument_spec": merged(AUTH, WAIT, PLATFORM, LIMITS), **LIMITS_RULES},
+    "image_pruner": {"argument_spec": merged(AUTH, WAIT, PLATFORM, PRUNER)},
+}
+"""What each module passes to AnsibleModule."""

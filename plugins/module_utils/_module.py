@@ -5,12 +5,24 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible.module_utils import basic
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.connection import kubeconfig_secrets
+
+
+def called_as(otherwise: str, known: Container[str]) -> str:
+    """The name by which Ansible calls the module, if it is one of the known names.
+
+    Ansible packs an archive for every module that it runs, which takes longer than most tasks. The collection's action
+    plugin has it pack one for all modules, which then goes by the name that the task has.
+    """
+    if basic._ANSIBLE_ARGS is None:  # not run by Ansible
+        return otherwise
+    name = str(basic._load_params().get("_ansible_module_name")).rpartition(".")[2]
+    return name if name in known else otherwise
 
 
 class AnsibleModule(basic.AnsibleModule):  # type: ignore[misc]

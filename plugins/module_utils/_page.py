@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import Part
@@ -15,10 +15,6 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.reconc
     verify,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import Client
-from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.part import LimitsPart
-from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.part import PrunerPart
-from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets.part import PullSecretsPart
-from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.part import StoragePart
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 from ansible_collections.alauda.image_registry.plugins.module_utils._run import Module, run
 
@@ -26,8 +22,32 @@ SHARED = ("wait", "wait_timeout")
 """Options of the task that a part's own validation also looks at."""
 
 
-PARTS = (StoragePart.name, PullSecretsPart.name, LimitsPart.name, PrunerPart.name)
+STORAGE, PULL_SECRETS, LIMITS, PRUNER = "registry_storage", "registry_pullsecret", "image_limits", "image_pruner"
+PARTS = (STORAGE, PULL_SECRETS, LIMITS, PRUNER)
 """The options that hold a part each, in the order in which the parts are written."""
+
+
+def part(name: str) -> Callable[[Platform, JSON], Part[Any, Any]]:
+    """The part of that name; imported here, so that a process that runs one part imports no other. Raises KeyError."""
+    if name == STORAGE:
+        from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.part import StoragePart
+
+        return StoragePart
+    if name == PULL_SECRETS:
+        from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets.part import (
+            PullSecretsPart,
+        )
+
+        return PullSecretsPart
+    if name == LIMITS:
+        from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.part import LimitsPart
+
+        return LimitsPart
+    if name == PRUNER:
+        from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.part import PrunerPart
+
+        return PrunerPart
+    raise KeyError(name)
 
 
 def run_page(module: Module) -> None:
@@ -49,25 +69,24 @@ def parts(platform: Platform, params: JSON) -> list[Part[Any, Any]]:
     """The requested parts, in the order in which they are written."""
     shared = {name: params[name] for name in SHARED}
     found: list[Part[Any, Any]] = []
-    if params.get("registry_storage"):
-        found.append(StoragePart(platform, {**shared, **_storage(params)}))
-    if params.get("registry_pullsecret"):
-        found.append(
-            PullSecretsPart(platform, {**shared, **params["registry_pullsecret"], "managed": _managed(params)})
-        )
-    groups = params.get("image_limits") or []
+    if params.get(STORAGE):
+        found.append(part(STORAGE)(platform, {**shared, **_storage(params)}))
+    if params.get(PULL_SECRETS):
+        options = {**shared, **params[PULL_SECRETS], "managed": _managed(params)}
+        found.append(part(PULL_SECRETS)(platform, options))
+    groups = params.get(LIMITS) or []
     for number, group in enumerate(groups):
-        limits = LimitsPart(platform, {**shared, **group})
+        limits = part(LIMITS)(platform, {**shared, **group})
         limits.label = f"{limits.name}[{number}]" if len(groups) > 1 else limits.name
         found.append(limits)
-    if params.get("image_pruner"):
-        found.append(PrunerPart(platform, {**shared, **params["image_pruner"]}))
+    if params.get(PRUNER):
+        found.append(part(PRUNER)(platform, {**shared, **params[PRUNER]}))
     return found
 
 
 def _storage(params: JSON) -> dict[str, Any]:
     """A comparison uses a client that cannot write, so it cannot upload to the registry either."""
-    options = dict(params["registry_storage"])
+    options = dict(params[STORAGE])
     if params["mode"] == "verify" and options.get("probe") == "write":
         options["probe"] = "require"
     return options
@@ -75,7 +94,7 @@ def _storage(params: JSON) -> dict[str, Any]:
 
 def _managed(params: JSON) -> bool:
     """Whether the task itself sets Config's managementState to Managed, which a comparison does not."""
-    storage = params.get("registry_storage") or {}
+    storage = params.get(STORAGE) or {}
     return params["mode"] == "configure" and storage.get("management_state") == "Managed"
 
 
@@ -92,7 +111,7 @@ def combined(found: Sequence[Part[Any, Any]], results: Sequence[Result]) -> Resu
         if result.failure is not None:
             values["msg"] = result.failure
             failures.append(f"{part.label}: {result.failure}")
-        if part.name == LimitsPart.name:
+        if part.name == LIMITS:
             by_part.setdefault(part.name, []).append(values)
         else:
             by_part[part.name] = values

@@ -151,14 +151,7 @@ verification:
       elements: dict
 """
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._argspec import (
-    AUTH,
-    LIMITS,
-    LIMITS_RULES,
-    PLATFORM,
-    WAIT,
-    merged,
-)
+from ansible_collections.alauda.image_registry.plugins.module_utils._argspec import MODULES
 from ansible_collections.alauda.image_registry.plugins.module_utils._module import AnsibleModule
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.part import LimitsPart
 from ansible_collections.alauda.image_registry.plugins.module_utils._run import run_part
@@ -166,12 +159,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._run import 
 
 def main() -> None:
     """Entry point."""
-    module = AnsibleModule(
-        argument_spec=merged(AUTH, WAIT, PLATFORM, LIMITS),
-        **LIMITS_RULES,
-        supports_check_mode=True,
-    )
-    run_part(module, LimitsPart)
+    run_part(AnsibleModule(**MODULES["image_limits"], supports_check_mode=True), LimitsPart)
 
 
 if __name__ == "__main__":

@@ -152,13 +152,7 @@ verification:
       elements: dict
 """
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._argspec import (
-    AUTH,
-    PLATFORM,
-    PRUNER,
-    WAIT,
-    merged,
-)
+from ansible_collections.alauda.image_registry.plugins.module_utils._argspec import MODULES
 from ansible_collections.alauda.image_registry.plugins.module_utils._module import AnsibleModule
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.part import PrunerPart
 from ansible_collections.alauda.image_registry.plugins.module_utils._run import run_part
@@ -166,8 +160,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._run import 
 
 def main() -> None:
     """Entry point."""
-    module = AnsibleModule(argument_spec=merged(AUTH, WAIT, PLATFORM, PRUNER), supports_check_mode=True)
-    run_part(module, PrunerPart)
+    run_part(AnsibleModule(**MODULES["image_pruner"], supports_check_mode=True), PrunerPart)
 
 
 if __name__ == "__main__":

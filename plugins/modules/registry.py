@@ -748,21 +748,20 @@ summary:
     - "image_pruner: done: CronJob runs at 0 0 * * *, --keep-tag-revisions=3 --keep-younger-than=60m0s"
 """
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._argspec import (
-    AUTH,
-    PLATFORM,
-    REGISTRY,
-    WAIT,
-    merged,
-)
-from ansible_collections.alauda.image_registry.plugins.module_utils._module import AnsibleModule
-from ansible_collections.alauda.image_registry.plugins.module_utils._page import run_page
+from ansible_collections.alauda.image_registry.plugins.module_utils._argspec import MODULES
+from ansible_collections.alauda.image_registry.plugins.module_utils._module import AnsibleModule, called_as
+from ansible_collections.alauda.image_registry.plugins.module_utils._page import part, run_page
+from ansible_collections.alauda.image_registry.plugins.module_utils._run import run_part
 
 
 def main() -> None:
-    """Entry point."""
-    module = AnsibleModule(argument_spec=merged(AUTH, WAIT, PLATFORM, REGISTRY), supports_check_mode=True)
-    run_page(module)
+    """Entry point, also of the other modules: an archive of this one serves all of them."""
+    name = called_as("registry", MODULES)
+    module = AnsibleModule(**MODULES[name], supports_check_mode=True)
+    if name == "registry":
+        run_page(module)
+    else:
+        run_part(module, part(name))
 
 
 if __name__ == "__main__":

@@ -136,13 +136,7 @@ verification:
       elements: dict
 """
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._argspec import (
-    AUTH,
-    PLATFORM,
-    PULLSECRET,
-    WAIT,
-    merged,
-)
+from ansible_collections.alauda.image_registry.plugins.module_utils._argspec import MODULES
 from ansible_collections.alauda.image_registry.plugins.module_utils._module import AnsibleModule
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets.part import PullSecretsPart
 from ansible_collections.alauda.image_registry.plugins.module_utils._run import run_part
@@ -150,8 +144,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._run import 
 
 def main() -> None:
     """Entry point."""
-    module = AnsibleModule(argument_spec=merged(AUTH, WAIT, PLATFORM, PULLSECRET), supports_check_mode=True)
-    run_part(module, PullSecretsPart)
+    run_part(AnsibleModule(**MODULES["registry_pullsecret"], supports_check_mode=True), PullSecretsPart)
 
 
 if __name__ == "__main__":

@@ -448,14 +448,7 @@ verification:
       elements: dict
 """
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._argspec import (
-    AUTH,
-    PLATFORM,
-    STORAGE,
-    STORAGE_REQUIRED_IF,
-    WAIT,
-    merged,
-)
+from ansible_collections.alauda.image_registry.plugins.module_utils._argspec import MODULES
 from ansible_collections.alauda.image_registry.plugins.module_utils._module import AnsibleModule
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.part import StoragePart
 from ansible_collections.alauda.image_registry.plugins.module_utils._run import run_part
@@ -463,12 +456,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._run import 
 
 def main() -> None:
     """Entry point."""
-    module = AnsibleModule(
-        argument_spec=merged(AUTH, WAIT, PLATFORM, STORAGE),
-        required_if=STORAGE_REQUIRED_IF,
-        supports_check_mode=True,
-    )
-    run_part(module, StoragePart)
+    run_part(AnsibleModule(**MODULES["registry_storage"], supports_check_mode=True), StoragePart)
 
 
 if __name__ == "__main__":

@@ -47,6 +47,8 @@ SWITCH = "alauda_image_registry_in_controller"
 """Variable that switches execution in the controller off (false)."""
 QUIET = "alauda_image_registry_quiet"
 """Variable that switches the progress lines off (true)."""
+CARRIER = f"{COLLECTION}.registry"
+"""The module whose archive serves all modules; see called_as."""
 PROFILE = "legacy"
 
 
@@ -165,8 +167,13 @@ class ModuleAction(ActionBase):  # type: ignore[misc]
         return True if not self._here else bool(super()._is_pipelining_enabled(*args, **kwargs))
 
     def _configure_module(self, *args: Any, **kwargs: Any) -> Any:
-        """Keep the arguments, complete as the module would get them, instead of packing them into an archive."""
+        """Keep the arguments, complete as the module would get them, instead of packing them into an archive.
+
+        An archive is that of the module `registry` for every module, because Ansible packs an archive once in a run.
+        """
         if self._here:
+            if str(kwargs.get("module_name")).startswith(f"{COLLECTION}."):
+                kwargs["module_name"] = CARRIER
             return super()._configure_module(*args, **kwargs)
         self._arguments = kwargs["module_args"]
         built = _BuiltModule(

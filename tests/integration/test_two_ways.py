@@ -7,6 +7,7 @@ Runs on the ansible-core of this environment and, where uv finds a Python 3.13, 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -199,3 +200,19 @@ def test_what_would_differ_runs_as_an_ordinary_module(lab: Lab, playbook_command
     assert "because ansible_python_interpreter is /usr/bin/python3-other" in shown
     assert "because the task uses become" in shown
     assert "because the connection is ssh, not local" in shown
+
+
+def test_ordinary_modules_share_one_archive(lab: Lab, playbook_command: Path, tmp_path: Path) -> None:
+    """Ansible packs an archive for each module of a run; ours are one, and each goes by its own name."""
+    tasks = [
+        {"alauda.image_registry.image_pruner": {"schedule": "0 0 * * *", "wait": False}, "check_mode": True},
+        {
+            "alauda.image_registry.registry_pullsecret": {"managment_state": "Managed"},
+            "ignore_errors": True,
+        },
+    ]
+    shown = shown_by(tasks, playbook_command, tmp_path, lab, "-vvv", "-e", f"{SWITCH}=false")
+    used = set(re.findall(r"Using module file \S*/plugins/modules/(\S+)", shown))
+    assert used == {"registry.py"}
+    assert "managment_state (did you mean management_state?)" in shown
+    assert "ansible-doc alauda.image_registry.registry_pullsecret lists what there is" in shown
