@@ -230,6 +230,7 @@ REGISTRY: Spec = {
     "image_limits": {"type": "list", "elements": "dict", "options": LIMITS, **LIMITS_RULES},
     "image_pruner": {"type": "dict", "options": PRUNER},
     "mode": {"type": "str", "choices": ["configure", "verify"], "default": "configure"},
+    "allow_nothing": {"type": "bool", "default": False},
 }
 """The page as one task: each part takes the options of its module, except those that all parts share."""
 

@@ -54,6 +54,9 @@ def run_page(module: Module) -> None:
     """Do the work of the module `registry` and end it."""
     if not any(module.params.get(name) for name in PARTS):
         nothing = f"Nothing to do, because none of these is set: {', '.join(PARTS)}."
+        if not module.params["allow_nothing"]:
+            module.fail_json(msg=f"{nothing} If that is intended, set allow_nothing: true.", changed=False)
+            return
         module.exit_json(changed=False, parts={}, summary=[nothing], diff={"before": {}, "after": {}})
         return
 

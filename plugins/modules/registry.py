@@ -647,6 +647,12 @@ options:
     type: str
     choices: [configure, verify]
     default: configure
+  allow_nothing:
+    description:
+      - Whether to succeed if no part is set. Otherwise the task fails, because a comparison that compares nothing
+        usually has a file of variables that was forgotten or has lost its indentation.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - alauda.image_registry.auth
   - alauda.image_registry.wait

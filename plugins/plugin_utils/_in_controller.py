@@ -31,6 +31,7 @@ from ansible.utils.display import Display
 from ansible_collections.alauda.image_registry.plugins.module_utils import _run
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes import connection as _connection
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes import library as _library
+from ansible_collections.alauda.image_registry.plugins.plugin_utils import _variables
 
 try:
     # Its fields grow with ansible-core, each with a default that means "an ordinary module".
@@ -69,6 +70,10 @@ class ModuleAction(ActionBase):  # type: ignore[misc]
         name = f"{COLLECTION}.{self.module.__name__.rpartition('.')[2]}"
         self._host = _shown_host(variables)
         self._quiet = self._is_quiet(variables)
+        ended = self._ended_by_role(variables)
+        if ended is not None:
+            self._show_proof(ended)
+            return {**result, **ended}
         self._arguments: dict[str, Any] | None = None
         self._started = False
         try:
@@ -119,6 +124,25 @@ class ModuleAction(ActionBase):  # type: ignore[misc]
         except Exception as error:
             display.vvv(f"{name}: module_defaults apply as Ansible applied them, because {_surprise(error)}")
             return given
+
+    # -- what a role of the collection was given ----------------------------------------------------------------------
+
+    def _ended_by_role(self, variables: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The result of a task of one of our roles that was given unknown variables or nothing to do, else None."""
+        try:
+            collection, _, role = str(self._task._role.get_name()).rpartition(".")
+        except Exception:  # the task belongs to no role, or Ansible is not as this file knows it
+            return None
+        if collection != COLLECTION:
+            return None
+        if not self._flag(variables, _variables.ALLOW_UNKNOWN, False):
+            found = _variables.unknown_variables(variables)
+            if role in _variables.PARTS:
+                found += _variables.unknown_keys(role, self._templar.template(variables.get(role)))
+            if found:
+                return {"failed": True, "changed": False, "msg": _variables.refusal(found)}
+        idle = str(self._templar.template(variables.get(f"__{role}_idle", "")) or "").strip()
+        return {"changed": False, "summary": [idle]} if idle else None
 
     # -- is it the same? -----------------------------------------------------------------------------------------------
 

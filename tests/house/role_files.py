@@ -204,6 +204,9 @@ def _site_options() -> Options:
         "type": "str",
         "choices": list(result["registry_storage"]["options"]["on_backend_change"]["choices"]),
     }
+    names = _Names(frozenset(), "", "registry_result", "registry_")
+    own = {"allow_nothing": module_documentation(SITE)["options"]["allow_nothing"]}
+    result |= {f"registry_{name}": option for name, option in _spec(own, own, names).items()}
     return result | _secure_logging(SITE)
 
 
@@ -317,10 +320,11 @@ def _yaml(value: object) -> str:
 def argument_specs(role: str) -> str:
     """Text of meta/argument_specs.yml. Entry points that take the same options share them by an anchor."""
     short, description = _head(role)
-    options = role_options(role)
-    if role == SITE:
-        # The module refuses what it does not know, in one sentence; Ansible would print the whole spec in answer.
-        options |= {part: {key: value for key, value in options[part].items() if key != "options"} for part in PARTS}
+    # The module refuses what it does not know, in one sentence; Ansible would print the whole spec in answer.
+    options = {
+        name: {key: value for key, value in option.items() if key != "options"}
+        for name, option in role_options(role).items()
+    }
     entries: dict[str, Any] = {"main": {"short_description": short, "description": description, "options": options}}
     if role == SITE:
         entries["verify"] = {
@@ -338,7 +342,8 @@ def arguments(role: str) -> dict[str, str]:
     """The arguments of the role's task. What is not set is omitted, so that module_defaults apply to it."""
     if role == SITE:
         parts = {part: f"{{{{ __registry_given.{part} | default(omit, true) }}}}" for part in PARTS}
-        return parts | {name: f"{{{{ registry_{name} | default(omit) }}}}" for name in shared_options()}
+        others = (*shared_options(), "allow_nothing")
+        return parts | {name: f"{{{{ registry_{name} | default(omit) }}}}" for name in others}
     result = {}
     for name in written_order(role):
         if name in shared_options():

@@ -16,7 +16,7 @@ from tests.house import role_files
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
-OWN = {"secure_logging", "on_backend_change"}
+OWN = {"secure_logging", "on_backend_change", "allow_nothing"}
 """Variables of the role `registry` that are not options shared by all parts."""
 
 each_role = pytest.mark.parametrize("role", ROLES)
@@ -117,7 +117,9 @@ def test_every_option_of_the_module_can_be_given(role: str) -> None:
     spec = _spec(role)
     own = {name.removeprefix(f"{role}_") for name in spec} - {"secure_logging", role}
     assert own == set(options)
-    assert set(spec[role]["options"]) == set(options) - _shared()
+    # The module refuses other names, so the role's spec lists none.
+    assert not [name for name, option in spec.items() if "options" in option]
+    assert set(role_files.role_options(role)[role]["options"]) == set(options) - _shared()
     arguments = _module_task(role, role)[f"{role_files.COLLECTION}.{role}"]
     assert set(arguments) == set(options)
     for name, value in arguments.items():
@@ -138,9 +140,9 @@ def test_the_role_for_all_takes_every_option_of_its_module_once() -> None:
     assert set(arguments) == set(options)
     assert {name.removeprefix("registry_") for name in _spec(site)} - OWN - {"storage", "pullsecret"} == set(
         options
-    ) - {"mode", "registry_storage", "registry_pullsecret"}
+    ) - {"mode", "registry_storage", "registry_pullsecret", "allow_nothing"}
     for name, value in arguments.items():
-        if name in _shared():
+        if name in _shared() | {"allow_nothing"}:
             assert value == f"{{{{ registry_{name} | default(omit) }}}}", name
         elif name != "mode":
             assert value == f"{{{{ __registry_given.{name} | default(omit, true) }}}}", name
@@ -174,13 +176,10 @@ def test_both_entry_points_are_the_same_task_in_another_mode() -> None:
 
 @each_part
 def test_a_part_with_nothing_to_do_names_what_would_give_it_something(role: str) -> None:
-    said = (ROOT / "roles" / role / "tasks" / "main.yml").read_text(encoding="utf-8")
-    decides = ROOT / "roles" / role / "vars" / "main.yml"
-    asked = set(
-        re.findall(rf"({role}_\w+) is defined", decides.read_text(encoding="utf-8") if decides.exists() else said)
-    )
+    variables = _yaml(ROOT / "roles" / role / "vars" / "main.yml")
+    asked = set(re.findall(rf"({role}_\w+) is defined", variables[f"__{role}_asked"]))
     assert asked
-    assert asked <= set(re.findall(rf"{role}_\w+", said))
+    assert asked <= set(re.findall(rf"{role}_\w+", variables[f"__{role}_idle"]))
     if role == "image_pruner":
         assert {name.removeprefix("image_pruner_") for name in asked} == set(_own_settings(role))
 

@@ -162,7 +162,8 @@ def test_without_ansible_s_function_for_it_module_defaults_are_as_ansible_applie
 @pytest.mark.parametrize("where", [{}, {"delegate_to": "localhost"}], ids=["its own host", "delegated"])
 def test_lines_carry_the_host_that_the_task_is_for(tmp_path: Path, where: dict[str, Any]) -> None:
     """Also where another host does the work; nothing for localhost."""
-    task = {"alauda.image_registry.registry": {}, "vars": {"ansible_python_interpreter": sys.executable}, **where}
+    idle = {"allow_nothing": True}
+    task = {"alauda.image_registry.registry": idle, "vars": {"ansible_python_interpreter": sys.executable}, **where}
     added = {"ansible.builtin.add_host": {"name": "cluster-a", "ansible_connection": "local"}}
     playbook = tmp_path / "hosts.yml"
     playbook.write_text(

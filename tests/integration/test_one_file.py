@@ -124,3 +124,57 @@ def test_tags_select_one_part(tmp_path: Path) -> None:
     parts = {"registry_storage", "registry_pullsecret", "image_limits", "image_pruner"}
     assert parts & set(arguments(tmp_path, "configure", FILE, "--tags", "image_pruner")) == {"image_pruner"}
     assert parts & set(arguments(tmp_path, "configure", FILE, "--tags", "registry")) == parts
+
+
+def refused(folder: Path, playbook: str, variables: dict[str, Any]) -> str:
+    """What a run that fails before it reads anything shows: the kubeconfig it is given does not exist."""
+    done = subprocess.run(
+        [str(THIS), f"alauda.image_registry.{playbook}", "-e", json.dumps(variables)],
+        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_HOME": str(folder / "home")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    shown = done.stdout + done.stderr
+    assert done.returncode == 2, shown
+    assert "/does/not/exist" not in shown
+    return " ".join(shown.split())
+
+
+@pytest.mark.parametrize(
+    ("playbook", "variables", "meant"),
+    [
+        ("configure", {"registry_storge": {"backend": "emptydir"}}, "registry_storge (did you mean registry_storage?)"),
+        ("verify", {**FILE, "image_prunner": {}}, "image_prunner (did you mean image_pruner?)"),
+        (
+            "storage_pvc",
+            {"registry_storage_replica": 2, "registry_pvc_sise": "900Gi"},
+            (
+                "registry_pvc_sise (did you mean registry_pvc_size?), "
+                "registry_storage_replica (did you mean registry_storage_replicas?)"
+            ),
+        ),
+        ("pruner", {"image_pruner": {"scheduel": "0 0 * * *"}}, "image_pruner.scheduel (did you mean schedule?)"),
+        ("pullsecret", {"registry_pullsecret_manage": 1}, "registry_pullsecret_manage"),
+        ("limits", {"image_limits_namespace": "a"}, "image_limits_namespace (did you mean image_limits_namespaces?)"),
+    ],
+)
+def test_a_misspelt_variable_is_refused_by_its_right_name(
+    tmp_path: Path, playbook: str, variables: dict[str, Any], meant: str
+) -> None:
+    given = {"registry_kubeconfig": "/does/not/exist", **variables}
+    assert f"Unknown variables, which would have no effect: {meant}" in refused(tmp_path, playbook, given)
+
+
+def test_whoever_wants_unknown_variables_may_keep_them(tmp_path: Path) -> None:
+    given = {**FILE, "registry_storge": {}, "registry_allow_unknown": True}
+    assert arguments(tmp_path, "configure", given)["wait_timeout"] == 77
+
+
+@pytest.mark.parametrize("playbook", ["configure", "verify"])
+def test_a_run_that_would_do_nothing_fails(tmp_path: Path, playbook: str) -> None:
+    """A file with lost indentation or a forgotten -e must not pass a gate."""
+    shown = refused(tmp_path, playbook, {"registry_kubeconfig": "/does/not/exist"})
+    assert "Nothing to do, because none of these is set: registry_storage, registry_pullsecret" in shown
+    assert "allow_nothing: true" in shown
