@@ -21,6 +21,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdic
     UNSEEN,
     Course,
     Done,
+    Effect,
     Failed,
     History,
     Verdict,
@@ -102,6 +103,8 @@ class Follow(threading.Thread):
         self._keep = target.keep
         self._ended = threading.Event()
         self._watch: Watch | None = None
+        self.current = False
+        """Whether the last request for the collection was answered, so that its state is not outdated."""
 
     def stop(self) -> None:
         """End the thread soon; never blocks."""
@@ -123,16 +126,19 @@ class Follow(threading.Thread):
                     keep=self._keep,
                 )
                 state = {_key(item): item for item in items}
+                self.current = True
                 self._report(state)
                 pause, unauthorized = 0.2, 0
                 self._follow(state, version)
             except ApiError as error:
+                self.current = error.status == 410  # listed again at once
                 unauthorized += error.status == 401
                 if error.status == 403 or unauthorized == UNAUTHORIZED_LOOKS:
                     self._sink.put((self, error))
                     return
                 self._ended.wait(0.0 if error.status == 410 else pause)
             except ClientError:
+                self.current = False
                 self._ended.wait(pause)
             pause = min(pause * 2, 5.0)
 
@@ -238,6 +244,14 @@ class _Feeds:
             for one, target in feed.subscriptions
         )
 
+    def blind(self, observation: Observation[Any, Any]) -> bool:
+        """Whether what the verdict depends on has never been read, or cannot be read any more."""
+        return any(
+            one is observation and target.required and not feed.follow.current
+            for feed in self._feeds.values()
+            for one, target in feed.subscriptions
+        )
+
     def absorb(self, seconds: float) -> None:
         """Pass on the next state that arrives within ``seconds``, and all states queued up behind it.
 
@@ -314,6 +328,7 @@ def _follow(
                     observation.ended = True
                 elif late:
                     observation.ended = observation.course.timed_out = True
+                    observation.course.blind = feeds.blind(observation)
             if all(observation.ended for observation in observations):
                 return
             feeds.absorb(TICK_SECONDS if late else min(TICK_SECONDS, timeout - elapsed))
@@ -333,5 +348,6 @@ def _unless_blind(verdict: Verdict, refusals: Sequence[tuple[Target[Any], ApiErr
             hidden[0].message,
             f"Whether it takes effect cannot be observed: {hidden[0]}",
             "Allow this account to list and watch the resource, or set wait: false.",
+            Effect.UNCONFIRMED,
         )
     return verdict

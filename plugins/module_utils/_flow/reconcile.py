@@ -31,6 +31,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan i
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
     Course,
     Done,
+    Effect,
     Failed,
     Verdict,
     unauthorized,
@@ -370,6 +371,7 @@ class _Run(Generic[G, S]):
             "; ".join([*again.refusals, *(f"{name} differs from what was requested" for name in changed)]),
             "It took effect, but somebody has changed it since.",
             "Find the other writer (another playbook, GitOps, a person), then run the task again.",
+            Effect.UNDONE,
         )
 
 

@@ -159,11 +159,6 @@ class Case:
         return Waiting(why, frozenset(needs))
 
 
-def count(number: int, noun: str) -> str:
-    """``1 Pod``, ``2 Pods``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def short(text: str, limit: int = 160) -> str:
     """The beginning of a text that would be too long for one line."""
     return text if len(text) <= limit else f"{text[: limit - 1]}…"

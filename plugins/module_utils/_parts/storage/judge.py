@@ -16,10 +16,11 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdic
     Signs,
     Verdict,
     Waiting,
+    count,
     not_observed,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.answers import judge_answers
-from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.case import Case, count, short
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.case import Case, short
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import (
     StorageGoal,
     StorageNeed,
