@@ -279,6 +279,40 @@ def test_limits_for_a_list_a_second_run_and_removal(lab: Lab) -> None:
     assert lab.client.get(byhand) is None
 
 
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_stricter_object_of_somebody_else_is_named(lab: Lab, proxy: ApiProxy, number: int) -> None:
+    """The smallest maximum counts, whoever set it; naming it costs no request."""
+    teams = [namespace(lab) for _number in range(number)]
+    entry = {"type": "alauda.io/Image", "max": {"storage": "1Mi"}}
+    for kind, resource, spec in (
+        ("LimitRange", "limitranges", {"limits": [entry]}),
+        ("ResourceQuota", "resourcequotas", {"hard": {"alauda.io/images": "7", "pods": "1"}}),
+    ):
+        body = {"apiVersion": "v1", "kind": kind, "metadata": {"name": "by-hand"}, "spec": spec}
+        lab.client.create(namespaced(teams[0], resource), body)
+    task: dict[str, Any] = {"namespaces": teams, "quota": {"images": 9}, "image": {"storage": "1Gi"}}
+    expected = (
+        "Other objects of these namespaces limit more, and the smallest maximum counts: "
+        f"{teams[0]}: LimitRange by-hand has alauda.io/Image storage 1Mi, not 1Gi. "
+        f"{teams[0]}: ResourceQuota by-hand has alauda.io/images 7, not 9."
+    )
+    assert expected in ok(lab.run("image_limits", **task))["warnings"]
+    again = ok(lab.run("image_limits", kubeconfig=str(proxy.kubeconfig), **task))
+    assert expected in again["warnings"]
+    assert (again["changed"], len(proxy.requests)) == (False, 3)
+    lower = {**task, "quota": {"images": 7}, "image": {"storage": "1048576"}}
+    assert not [text for text in ok(lab.run("image_limits", **lower))["warnings"] if "limit more" in text]
+
+
+def test_limits_of_one_namespace_need_no_right_to_list(lab: Lab, proxy: ApiProxy) -> None:
+    """Then objects of somebody else are not looked at."""
+    team = namespace(lab)
+    task: dict[str, Any] = {"namespaces": [team], "image": {"storage": "1Gi"}}
+    ok(lab.run("image_limits", **task))
+    proxy.fault("status", code=403, method="GET", path=r"/limitranges$", times=None)
+    assert ok(lab.run("image_limits", kubeconfig=str(proxy.kubeconfig), **task))["changed"] is False
+
+
 def test_limits_held_by_a_finalizer_are_not_reported_as_absent(lab: Lab) -> None:
     """A quota with a finalizer stays in force after its deletion; a second run must not report it as absent either."""
     team = namespace(lab)
@@ -374,11 +408,11 @@ def test_sixty_namespaces_cost_no_request_each(lab: Lab, proxy: ApiProxy, monkey
     monkeypatch.setattr(client_module, "PAGE", 31)
     assert ok(lab.run("image_limits", kubeconfig=str(proxy.kubeconfig), **task))["changed"] is False
     lists = [request for request in proxy.requests if request.method == "GET"]
-    # Two pages of namespaces; the objects selected by name include those in namespaces of other tests.
+    # Two pages of namespaces; the objects include those in namespaces of other tests, and of others: they limit too.
     sizes = [
         len(lab.client.list("/api/v1/namespaces", label_selector="lab=many")[0]),
-        len(lab.client.list("/api/v1/resourcequotas", field_selector="metadata.name=image-registry-quota")[0]),
-        len(lab.client.list("/api/v1/limitranges", field_selector="metadata.name=image-registry-limits")[0]),
+        len(lab.client.list("/api/v1/resourcequotas")[0]),
+        len(lab.client.list("/api/v1/limitranges")[0]),
     ]
     assert sizes[0] == 60
     assert len(lists) == len(proxy.requests) == sum(math.ceil(size / 31) for size in sizes)

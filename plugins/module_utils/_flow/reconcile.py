@@ -346,7 +346,7 @@ class _Run(Generic[G, S]):
             main = part.main_object(observation.snapshot) or {}
             if main:
                 result.values[part.main] = public(main)
-        events = part.events(client, observation.goal) if course.timed_out else []
+        events = part.events(client, observation.goal, observation.snapshot) if course.timed_out else []
         extra = part.report(observation.goal, observation.snapshot)
         result.values["verification"] = report.verification(course, main, extra, events)
         if isinstance(course.verdict, Done):

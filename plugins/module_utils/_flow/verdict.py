@@ -64,10 +64,12 @@ class Waiting:
     """The effect is not verified yet.
 
     why: one line, what is true now and what is missing. needs: evidence to fetch before judging again.
+    on_operator: whether it is the operator that has to act next.
     """
 
     why: str
     needs: frozenset[Need] = frozenset()
+    on_operator: bool = False
 
 
 class Effect(Enum):
@@ -183,7 +185,8 @@ def count(number: int, noun: str) -> str:
 
 def not_observed(generation: int, observed: int) -> Waiting:
     """The operator's status is about an earlier generation of the object."""
-    return Waiting(f"waiting for the operator to notice the change (generation {generation}, it has seen {observed})")
+    why = f"waiting for the operator to notice the change (generation {generation}, it has seen {observed})"
+    return Waiting(why, on_operator=True)
 
 
 def changed_back(kind: str, resource: str, fields: str) -> Failed:

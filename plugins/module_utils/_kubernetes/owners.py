@@ -25,6 +25,12 @@ def writers(item: object, subresource: str = "") -> frozenset[str]:
     )
 
 
+def last_written(item: object) -> str:
+    """When somebody last wrote the object itself, by the API server's clock (RFC 3339); "" when that is not known."""
+    entries = mappings_at(item, "metadata", "managedFields")
+    return max((str(entry.get("time") or "") for entry in entries if not entry.get("subresource")), default="")
+
+
 def owned_fields(item: object, section: str) -> dict[str, list[Path]]:
     """By field manager, the fields under ``section`` that it wrote last; keys of lists are left out of the paths."""
     found: dict[str, list[Path]] = {}

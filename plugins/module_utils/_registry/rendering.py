@@ -323,7 +323,9 @@ def _argument_differences(expected: ExpectedCronJob, arguments: list[str]) -> It
     missing = [text for text in expected.arguments if text not in arguments]
     if missing:
         yield f"arguments without {', '.join(missing)}"
-    allowed = {flag: (value,) for flag, _equals, value in (text.partition("=") for text in expected.arguments)}
+    allowed: dict[str, tuple[str, ...]] = {
+        flag: (value,) for flag, _equals, value in (text.partition("=") for text in expected.arguments)
+    }
     allowed.update(expected.where_given)
     met = set()
     for text in arguments:

@@ -27,7 +27,9 @@ def entry(manager: str, fields: dict[str, Any], subresource: str = "") -> dict[s
 
 def test_fields_by_author() -> None:
     """Keys of lists are not part of a path; what was written through a subresource is not the object itself."""
-    containers = {"f:containers": {'k:{"name":"a"}': {".": {}, "f:args": {}, "f:resources": {"f:limits": {}}}}}
+    containers: dict[str, Any] = {
+        "f:containers": {'k:{"name":"a"}': {".": {}, "f:args": {}, "f:resources": {"f:limits": {}}}}
+    }
     item = {
         "metadata": {
             "managedFields": [

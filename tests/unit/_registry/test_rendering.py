@@ -299,7 +299,7 @@ def test_jobs_that_never_run_are_named(job: dict[str, Any], difference: str) -> 
 
 
 OPERATOR = "cluster-image-registry-operator"
-RENDERED = {"f:schedule": {}, "f:jobTemplate": {"f:spec": {"f:backoffLimit": {}}}}
+RENDERED: dict[str, Any] = {"f:schedule": {}, "f:jobTemplate": {"f:spec": {"f:backoffLimit": {}}}}
 
 
 def written(**fields: dict[str, Any]) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def judge(goal: PrunerGoal, snapshot: PrunerSnapshot, history: History) -> tuple
     signs = Signs(history, snapshot.at)
     pruner = snapshot.pruner if isinstance(snapshot.pruner, Mapping) else None
     if pruner is None:
-        return Waiting("ImagePruner/cluster is not there; the operator creates it again"), history
+        return Waiting("ImagePruner/cluster is not there; the operator creates it again", on_operator=True), history
     spec = mapping_at(pruner, "spec")
     stored, observed = generation(pruner), observed_generation(pruner)
     if stored < goal.min_generation:
@@ -80,7 +80,7 @@ def judge(goal: PrunerGoal, snapshot: PrunerSnapshot, history: History) -> tuple
         warning = "The CronJob could not be read, so it is not proven that it carries this schedule."
         return Done("ImagePruner stored and observed, CronJob not seen", (warning,)), signs.history()
     if not isinstance(snapshot.cronjob, Mapping):
-        return Waiting("the CronJob does not exist yet"), signs.history()
+        return Waiting("the CronJob does not exist yet", on_operator=True), signs.history()
     expected = expected_cronjob(spec)
     differing = _cronjob_differs(expected, snapshot.cronjob, pruner)
     if differing:

@@ -176,21 +176,13 @@ def log(client: Client, platform: Platform, goal: StorageGoal, snapshot: Storage
     return tuple(findings)
 
 
-def warning_events(client: Client, platform: Platform, claim: str | None) -> list[str]:
-    """Warnings of the namespace about the registry's Pods and its claim, newest last; nothing when not allowed."""
+def warning_events(client: Client, platform: Platform) -> list[JSON]:
+    """Warnings of the registry's namespace; nothing when not allowed."""
     try:
         items, _version = client.list(namespaced(platform.namespace, "events"), field_selector="type=Warning")
     except (ApiError, ClientError):
         return []
-    lines = []
-    for item in sorted(items, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or "")):
-        about = item.get("involvedObject") or {}
-        name = str(about.get("name") or "")
-        if name.startswith(platform.deployment) or name == claim:
-            line = f"{about.get('kind')}/{name}: {item.get('reason')}: {item.get('message')}"
-            if line not in lines:
-                lines.append(line)
-    return lines[-5:]
+    return items
 
 
 def storage_class(client: Client, name: str) -> Seen:

@@ -40,6 +40,7 @@ class StorageGoal:
     deployment_generation_over: the Deployment's generation must be greater than this one; set when something that
         shows in no spec field was changed (credentials, a CA bundle), so that the old rollout is never taken for ours.
     deployment_uid: which Deployment that generation belongs to ("" when not known); another one is newer in any case.
+    changed_at: when Config or what goes with it was last written, by the API server's clock; "" when not known.
     renewal_may_not_come: the Pods may have been started with these values already, and nobody can tell beforehand.
     """
 
@@ -49,6 +50,7 @@ class StorageGoal:
     claim: str | None = None
     deployment_generation_over: int | None = None
     deployment_uid: str = ""
+    changed_at: str = ""
     renewal_may_not_come: bool = False
     probe: str = "auto"  # "auto", "require", "write", "skip"
     container: str = "registry"

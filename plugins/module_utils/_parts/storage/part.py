@@ -30,8 +30,10 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     mapping_at,
     namespaced,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.owners import last_written
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.pods import owned_pods
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage import evidence
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.events import telling_events
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import (
     JSON,
     StorageGoal,
@@ -70,7 +72,8 @@ class StoragePart(Part[StorageGoal, StorageSnapshot]):
 
     def aim(self, goal: StorageGoal, seen: Readings, failures: Mapping[str, str]) -> StorageGoal:
         """The generation that carries our values is known once the patch has been answered."""
-        return replace(goal, min_generation=max(goal.min_generation, generation(seen["config"])))
+        written = max(last_written(seen.get(label)) for label in ("config", "secret", "ca"))
+        return replace(goal, min_generation=max(goal.min_generation, generation(seen["config"])), changed_at=written)
 
     def first(self, goal: StorageGoal, seen: Readings, at: float) -> StorageSnapshot:
         """Config, Deployment and claim, as they were read."""
@@ -153,9 +156,10 @@ class StoragePart(Part[StorageGoal, StorageSnapshot]):
         """Config/cluster."""
         return snapshot.config if isinstance(snapshot.config, Mapping) else None
 
-    def events(self, client: Client, goal: StorageGoal) -> list[str]:
+    def events(self, client: Client, goal: StorageGoal, snapshot: StorageSnapshot) -> list[str]:
         """Warnings about the registry's Pods and its claim."""
-        return evidence.warning_events(client, self.platform, goal.claim)
+        found = evidence.warning_events(client, self.platform)
+        return telling_events(found, self.platform, goal, _own_pods(snapshot))
 
 
 # What was probed or logged before a Pod or the Deployment changed says nothing about what runs now.

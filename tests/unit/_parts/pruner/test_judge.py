@@ -148,7 +148,7 @@ def test_an_author_other_than_the_operator_is_named() -> None:
     live["metadata"]["managedFields"] = [author]
     live["status"] = {"observedGeneration": 3, "conditions": []}
     cronjob = _cronjob({"schedule": "0 0 * * *", "suspend": False, "args": expected_cronjob({}).arguments})
-    fields = {"f:spec": {"f:jobTemplate": {"f:spec": {"f:backoffLimit": {}}}}}
+    fields: dict[str, Any] = {"f:spec": {"f:jobTemplate": {"f:spec": {"f:backoffLimit": {}}}}}
     managed = [{"manager": name, "fieldsV1": fields} for name in ("the-operator", "kubectl-edit")]
     cronjob["metadata"] = {"managedFields": managed}
     verdict, _history = _judge.judge(
