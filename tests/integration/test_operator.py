@@ -20,7 +20,7 @@ pytestmark = pytest.mark.cluster
 LEASE = namespaced(NAMESPACE, "leases", names.LEASE, api="/apis/coordination.k8s.io/v1")
 OPERATOR = namespaced(NAMESPACE, "deployments", ALAUDA.operator_deployment, api="/apis/apps/v1")
 TASKS: dict[str, dict[str, Any]] = {
-    "registry_storage": {"backend": "emptydir", "replicas": 1, "log_level": "Debug"},
+    "registry_storage": {"backend": "emptydir", "replicas": 1, "disable_redirect": True},
     "image_pruner": {"schedule": "3 3 * * 3"},
     "registry_pullsecret": {"additional_registry_hosts": ["hung.example.com"]},
 }

@@ -444,6 +444,21 @@ def test_pods_that_never_become_ready(lab: Lab) -> None:
     assert result["verification"]["verdict"] == "failed"
 
 
+@pytest.mark.parametrize("limit", [{"max": {"memory": "100Mi"}}, {"default": {"memory": "100Mi"}}])
+def test_a_limit_range_that_refuses_the_pods(lab: Lab, limit: dict[str, Any]) -> None:
+    """Above its maximum they are forbidden; a default limit below their request makes them invalid."""
+    ranges = namespaced(NAMESPACE, "limitranges")
+    spec = {"limits": [{"type": "Container", **limit}]}
+    lab.client.create(ranges, {"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "tight"}, "spec": spec})
+    try:
+        asked = {"requests": {"memory": "256Mi"}, "limits": {"memory": "300Mi"} if "max" in limit else None}
+        result = lab.fails("100Mi", backend="emptydir", replicas=1, resources=asked)
+    finally:
+        lab.delete("limitranges", "tight")
+    assert "a LimitRange of the registry's namespace" in result["msg"]
+    assert "does not know the message" not in result["msg"]
+
+
 def test_a_crashing_registry(lab: Lab) -> None:
     """CrashLoopBackOff ends the wait."""
     claim = lab.claim("ReadWriteMany")
