@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 from urllib.parse import quote
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import Seen
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import UNSEEN, Seen
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
     ApiError,
     Client,
@@ -183,6 +183,19 @@ def warning_events(client: Client, platform: Platform) -> list[JSON]:
     except (ApiError, ClientError):
         return []
     return items
+
+
+def deployment(client: Client, platform: Platform) -> Seen:
+    """The registry's Deployment, None when it does not exist, unseen when it cannot be read.
+
+    By a list, which the wait needs the right to anyway; without a resourceVersion it is never older than what was seen.
+    """
+    path = namespaced(platform.namespace, "deployments", api="/apis/apps/v1")
+    try:
+        items, _version = client.list(path, field_selector=f"metadata.name={platform.deployment}")
+    except (ApiError, ClientError):
+        return UNSEEN
+    return items[0] if items else None
 
 
 def storage_class(client: Client, name: str) -> Seen:

@@ -27,6 +27,7 @@ class StorageNeed(Need):
     PROBE = "probe"
     LOG = "log"
     STORAGE_CLASS = "storage class"
+    DEPLOYMENT = "deployment"
 
 
 @dataclass(frozen=True)
@@ -58,13 +59,18 @@ class StorageGoal:
 
 @dataclass(frozen=True)
 class StorageSnapshot(Snapshot):
-    """What the cluster showed at one moment. storage_class: the claim's own, empty when it may not be read."""
+    """What the cluster showed at one moment. storage_class: the claim's own, empty when it may not be read.
+
+    requested_at: when the Deployment was last read by a request of its own (monotonic seconds), whose answer is never
+    older than anything seen before; what is watched may arrive late.
+    """
 
     config: Seen = UNSEEN
     deployment: Seen = UNSEEN
     pods: State = UNSEEN
     claim: Seen = UNSEEN
     storage_class: Seen = UNSEEN
+    requested_at: float = float("-inf")
     probes: tuple[Probe, ...] | Unseen = UNSEEN
     log: tuple[LogFinding, ...] | Unseen = UNSEEN
 

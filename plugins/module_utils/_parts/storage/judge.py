@@ -96,6 +96,8 @@ def _serving(case: Case) -> Verdict:
     unchanged = case.signs.kept("moved") and case.signs.kept(case.deployment_edition)
     if unchanged and case.signs.now - case.signs.hold("fresh") < NO_ROLLOUT:
         return case.waiting(f"{accepted}; checking whether the Deployment follows")
+    if unchanged and case.snapshot.requested_at < case.signs.hold("fresh"):
+        return case.waiting(f"{accepted}; checking whether the Deployment follows", StorageNeed.DEPLOYMENT)
     missing = pods_left(case) or case.claim_note
     if missing:
         return case.waiting(f"{accepted}; rollout complete, {missing.lstrip(', ')}")

@@ -19,6 +19,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdic
     UNSEEN,
     History,
     Need,
+    Seen,
     State,
     Verdict,
     only,
@@ -122,6 +123,11 @@ class StoragePart(Part[StorageGoal, StorageSnapshot]):
     ) -> StorageSnapshot:
         """The registry's answers, its log, the claim's StorageClass."""
         snapshot = _own_pods(snapshot)
+        if StorageNeed.DEPLOYMENT in needs:
+            found = evidence.deployment(client, self.platform)
+            if found is not UNSEEN:
+                state = (found,) if isinstance(found, Mapping) else ()
+                snapshot = replace(_with_deployment(snapshot, state), requested_at=time.monotonic())
         if StorageNeed.PROBE in needs:
             snapshot = replace(snapshot, probes=evidence.probes(client, self.platform, goal, snapshot))
         if StorageNeed.LOG in needs:
@@ -171,8 +177,16 @@ def _with_config(snapshot: StorageSnapshot, state: State) -> StorageSnapshot:
 
 def _with_deployment(snapshot: StorageSnapshot, state: State) -> StorageSnapshot:
     deployment = only(state)
+    if _is_older(deployment, snapshot.deployment):
+        return snapshot  # a watch that lags behind what was requested
     fresh = snapshot if deployment == snapshot.deployment else snapshot.without_evidence()
     return replace(fresh, deployment=deployment)
+
+
+def _is_older(state: Seen, known: Seen) -> bool:
+    """Whether it is an earlier edition of the same object."""
+    same = mapping_at(state, "metadata").get("uid") == mapping_at(known, "metadata").get("uid")
+    return bool(state) and same and generation(state) < generation(known)
 
 
 def _with_pods(snapshot: StorageSnapshot, state: State) -> StorageSnapshot:
