@@ -452,7 +452,7 @@ def test_a_limit_range_that_refuses_the_pods(lab: Lab, limit: dict[str, Any]) ->
     lab.client.create(ranges, {"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "tight"}, "spec": spec})
     try:
         asked = {"requests": {"memory": "256Mi"}, "limits": {"memory": "300Mi"} if "max" in limit else None}
-        result = lab.fails("100Mi", backend="emptydir", replicas=1, resources=asked)
+        result = lab.fails("FailedCreate", backend="emptydir", replicas=1, resources=asked)
     finally:
         lab.delete("limitranges", "tight")
     assert "a LimitRange of the registry's namespace" in result["msg"]
