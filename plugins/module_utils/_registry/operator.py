@@ -2,7 +2,7 @@
 """Whether the operator itself works, from its Deployment and its Lease. Pure.
 
 Only the leader acts. It renews its Lease; one that hangs, or was killed, does not, and nobody replaces it before the
-Lease has run out (coordination.k8s.io/v1). The Lease's name differs between releases, so it is known by its holder.
+Lease has run out (operator fact 3.4.7). The Lease's name may differ between products, so it is known by its holder.
 """
 
 from __future__ import annotations

@@ -267,7 +267,7 @@ class PullSecretController:
 
 
 class LeaderElection:
-    """The Lease of the operator that acts, renewed for as long as its process runs; given back when it ends.
+    """The Lease of the operator that acts (operator fact 3.4.7), renewed as long as its process runs; then given back.
 
     Another operator's Lease is taken over at once, so that a test that kills the operator need not wait for its end.
     """
