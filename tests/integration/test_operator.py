@@ -64,6 +64,7 @@ def test_an_operator_without_a_pod_is_named(lab: Lab) -> None:
             until("the operator's Pod is back", lambda: (lab.client.get(OPERATOR) or {})["status"].get("readyReplicas"))
     assert result["verification"]["reason"] == "OperatorScaledDown"
     assert "is scaled to 0" in result["msg"]
+    assert "--replicas=1" in result["verification"]["remedy"]
     assert 15 < result["verification"]["seconds"] < 60
 
 

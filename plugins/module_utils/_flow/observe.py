@@ -148,24 +148,25 @@ class _Operator:
         if lasted >= trouble.patience and waited >= OPERATOR_AT_LEAST:
             return self._given_up(trouble)
         serving = f". {self._serving}".rstrip(".") if self._serving else ""
-        return Waiting(f"{verdict.why}; the operator does not work: {trouble.what}{serving}", verdict.needs, True)
+        return replace(verdict, why=f"{verdict.why}; the operator does not work: {trouble.what}{serving}")
 
     def _given_up(self, trouble: OperatorTrouble) -> Failed:
-        namespace, name = self._platform.namespace, self._platform.operator_deployment
+        namespace, deployment = self._platform.namespace, f"deployment/{self._platform.operator_deployment}"
+        again = f"scale {deployment} --replicas=1" if trouble.scaled_down else f"rollout restart {deployment}"
         return Failed(
             trouble.reason,
             trouble.what,
             f"The operator does not work: {trouble.what}. {self._serving}".rstrip(),
-            f"Look at its Pods (kubectl -n {namespace} get pods,leases; kubectl -n {namespace} logs deployment/{name}) "
-            f"and have it run again, for instance with kubectl -n {namespace} rollout restart deployment/{name}. It "
-            "takes up by itself what is stored; run the task again then to verify it.",
+            f"Look at its Pods (kubectl -n {namespace} get pods,leases; kubectl -n {namespace} logs {deployment}) and "
+            f"have it run again, for instance with kubectl -n {namespace} {again}. It takes up by itself what is "
+            "stored; run the task again then to verify it.",
         )
 
     def _look(self, now: float) -> None:
         namespace = self._platform.namespace
-        deployments, _date = self._read("deployments", namespaced(namespace, "deployments", api="/apis/apps/v1"))
-        leases, date = self._read("leases", namespaced(namespace, "leases", api="/apis/coordination.k8s.io/v1"))
-        self._looked_at, self._now = now, date or _date or datetime.now(timezone.utc)
+        deployments, first = self._read("deployments", namespaced(namespace, "deployments", api="/apis/apps/v1"))
+        leases, second = self._read("leases", namespaced(namespace, "leases", api="/apis/coordination.k8s.io/v1"))
+        self._looked_at, self._now = now, second or first or datetime.now(timezone.utc)
         self._trouble = operator_trouble(self._platform, deployments, leases, self._now)
         self._serving = still_serving(self._platform, deployments)
         if self._trouble is None:
@@ -176,7 +177,9 @@ class _Operator:
         if resource not in self._readable:
             return None, None
         try:
-            reply = self._client.raw("GET", f"{path}?limit={OPERATOR_OBJECTS}", retry=False)
+            reply = self._client.raw(
+                "GET", f"{path}?limit={OPERATOR_OBJECTS}", retry=False, read_timeout=OPERATOR_SECONDS
+            )
             parsed = json.loads(reply.body) if reply.status == 200 else None
         except (ClientError, ValueError, RecursionError):
             return None, None

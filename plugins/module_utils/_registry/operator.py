@@ -17,6 +17,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     mapping_at,
     number_at,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import quoted
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 NO_POD = 20.0
@@ -37,6 +38,14 @@ class OperatorTrouble:
     what: str
     since: datetime | None
     patience: float
+
+    @property
+    def scaled_down(self) -> bool:
+        """Whether somebody wants no Pod of it."""
+        return self.reason == _SCALED_DOWN
+
+
+_SCALED_DOWN = "OperatorScaledDown"
 
 
 def operator_trouble(
@@ -61,7 +70,7 @@ def _deployment_trouble(platform: Platform, deployments: Iterable[JSON]) -> Oper
     if number_at(operator, "status", "readyReplicas"):
         return None
     if mapping_at(operator, "spec").get("replicas") == 0:
-        return OperatorTrouble("OperatorScaledDown", f"its Deployment {name} is scaled to 0", None, NO_POD)
+        return OperatorTrouble(_SCALED_DOWN, f"its Deployment {name} is scaled to 0", None, NO_POD)
     available = condition(operator, "Available")
     since = _moment(available.changed) if available.status == "False" else None
     text = f"its Deployment {name} has no ready Pod" + (f" since {available.changed}" if since else "")
@@ -81,7 +90,7 @@ def _lease_trouble(platform: Platform, leases: Iterable[JSON], now: datetime) ->
     late = (now - renewed).total_seconds() - duration
     if late <= 0:
         return None
-    name, text = mapping_at(lease, "metadata").get("name"), mapping_at(lease, "spec").get("renewTime")
+    name, text = quoted(str(mapping_at(lease, "metadata").get("name"))), mapping_at(lease, "spec").get("renewTime")
     return OperatorTrouble(
         "OperatorNotLeading",
         f"its Lease {name} was last renewed at {text} and has run out ({duration} s): the leader hangs or was killed",
