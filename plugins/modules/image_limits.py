@@ -14,7 +14,8 @@ description:
     that match a label selector.
   - Reads with a few paged lists, however many namespaces there are, and writes concurrently. A failure in one namespace
     does not stop the others, but the task fails at the end.
-  - Reads the values back, and warns about quota keys that no controller in the cluster counts.
+  - Reads the values back, and warns about quota keys that no controller in the cluster counts, and about objects of
+    somebody else in these namespaces that limit more, because the smallest maximum counts.
 options:
   state:
     description:

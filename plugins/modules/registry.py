@@ -435,6 +435,8 @@ options:
       ignore_system_namespaces:
         description:
           - Whether the platform's own namespaces get no pull secrets. Left as it is if not set.
+          - Which namespaces these are is not documented. So in namespaces named C(kube-*) or C(*-system)
+            nothing is required then, and a warning says what is there.
         type: bool
       list_mode:
         description:

@@ -30,7 +30,10 @@ options:
     type: list
     elements: str
   ignore_system_namespaces:
-    description: Whether the platform's own namespaces get no pull secrets. Left as it is if not set.
+    description:
+      - Whether the platform's own namespaces get no pull secrets. Left as it is if not set.
+      - Which namespaces these are is not documented. So in namespaces named C(kube-*) or C(*-system) nothing is
+        required then, and a warning says what is there.
     type: bool
   list_mode:
     description:
@@ -59,7 +62,8 @@ extends_documentation_fragment:
   - alauda.image_registry.attributes
 notes:
   - "Required permissions: C(get), C(list), C(watch), C(patch) on C(configs.imageregistry.operator.alauda.io); to check
-    namespaces also C(list) and C(watch) on Namespaces, RoleBindings, ServiceAccounts and the metadata of Secrets."
+    namespaces also C(list) and C(watch) on Namespaces, RoleBindings, ServiceAccounts and the metadata of Secrets;
+    in the registry's namespace C(list) on Deployments and Leases, to explain an operator that does not act."
 seealso:
   - module: alauda.image_registry.registry_storage
 author:

@@ -448,6 +448,16 @@ class Cluster:
         """Start a process that was killed, on the same address, and wait until it serves."""
         self._ask("POST", "/start", {"process": process})
 
+    @contextlib.contextmanager
+    def paused(self, process: str) -> Iterator[None]:
+        """A process that hangs meanwhile: it is there, holds its connections, and does nothing."""
+        (pid,) = (entry["pid"] for entry in self.status()["processes"] if entry["name"] == process)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
     def restart(self, process: str) -> None:
         """Kill a process and start it again."""
         self.kill(process)

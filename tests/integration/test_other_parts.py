@@ -198,6 +198,57 @@ def test_starting_to_prune_needs_the_retention(lab: Lab) -> None:
     assert "suspend: true" in absent["msg"]
 
 
+CONTAINER = "/spec/jobTemplate/spec/template/spec/containers/0"
+EDITS: dict[str, tuple[list[dict[str, Any]], str]] = {
+    "suspended jobs": (
+        [{"op": "add", "path": "/spec/jobTemplate/spec/suspend", "value": True}],
+        "Jobs that are made suspended",
+    ),
+    "another argument": (
+        [{"op": "add", "path": f"{CONTAINER}/args/-", "value": "--keep-tag-revisions=1"}],
+        "the argument --keep-tag-revisions=1",
+    ),
+    "an unknown argument": (
+        [{"op": "add", "path": f"{CONTAINER}/args/-", "value": "--all=false"}],
+        "args written by kubectl-patch",
+    ),
+    "another command": (
+        [{"op": "replace", "path": f"{CONTAINER}/command", "value": ["/bin/true"]}],
+        "command written by kubectl-patch",
+    ),
+    "another schedule": ([{"op": "replace", "path": "/spec/schedule", "value": "1 1 1 1 *"}], "schedule '1 1 1 1 *'"),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_a_cronjob_that_somebody_edited_is_never_done(lab: Lab, edit: str) -> None:
+    """The operator does not undo it (operator fact 3.4.3); what differs is named, and the remedy heals."""
+    task: dict[str, Any] = {"schedule": "30 2 * * 6", "suspend": False, "log_level": "Debug", **RETENTION}
+    ok(lab.run("image_pruner", **task))
+    patch, named = EDITS[edit]
+    kubectl = ("-n", NAMESPACE, "cronjob", ALAUDA.cronjob)
+    lab.cluster.kubectl("patch", *kubectl, "--type=json", "-p", json.dumps(patch))
+    result = lab.run("image_pruner", **task)
+    assert result["failed"]
+    assert (result["changed"], result["verification"]["reason"]) == (False, "CronJobDiffers")
+    assert named in result["msg"]
+    assert "wait_timeout" not in result["msg"]
+    assert f"kubectl -n {NAMESPACE} delete cronjob {ALAUDA.cronjob}" in result["verification"]["remedy"]
+    lab.cluster.kubectl("delete", *kubectl)
+    assert ok(lab.run("image_pruner", **task))["changed"] is False
+
+
+def test_an_image_of_the_site_s_own_mirror_is_left_to_the_operator(lab: Lab) -> None:
+    """Where the image comes from says nothing about what is pruned."""
+    task: dict[str, Any] = {"schedule": "30 2 * * 6", "suspend": False, **RETENTION}
+    ok(lab.run("image_pruner", **task))
+    patch = [{"op": "replace", "path": f"{CONTAINER}/image", "value": "mirror.example.com/tools:v1"}]
+    kubectl = ("-n", NAMESPACE, "cronjob", ALAUDA.cronjob)
+    lab.cluster.kubectl("patch", *kubectl, "--type=json", "-p", json.dumps(patch))
+    ok(lab.run("image_pruner", **task))
+    lab.cluster.kubectl("delete", *kubectl)
+
+
 def test_a_deleted_pruner_is_restored(lab: Lab) -> None:
     """The operator creates a new one with defaults; the task restores the requested values."""
     ok(lab.run("image_pruner", schedule="1 1 * * *", suspend=False, **RETENTION))
@@ -220,12 +271,46 @@ def test_limits_for_a_list_a_second_run_and_removal(lab: Lab) -> None:
     lab.client.patch(byhand, {"metadata": {"labels": {"app.kubernetes.io/managed-by": None}}})
     gone = ok(lab.run("image_limits", namespaces=teams, state="absent"))
     assert gone["verification"]["summary"] == (
-        "3 of 3 namespaces are without the limits; 1 objects that were not made by this collection stay"
+        "2 of 3 namespaces are without the limits; 1 object that was not made by this collection stays"
     )
     assert gone["namespaces"][teams[1]]["status"] == "deleted"
     assert lab.client.get(byhand) is not None
     ok(lab.run("image_limits", namespaces=teams, state="absent", adopt=True))
     assert lab.client.get(byhand) is None
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_stricter_object_of_somebody_else_is_named(lab: Lab, proxy: ApiProxy, number: int) -> None:
+    """The smallest maximum counts, whoever set it; naming it costs no request."""
+    teams = [namespace(lab) for _number in range(number)]
+    entry = {"type": "alauda.io/Image", "max": {"storage": "1Mi"}}
+    for kind, resource, spec in (
+        ("LimitRange", "limitranges", {"limits": [entry]}),
+        ("ResourceQuota", "resourcequotas", {"hard": {"alauda.io/images": "7", "pods": "1"}}),
+    ):
+        body = {"apiVersion": "v1", "kind": kind, "metadata": {"name": "by-hand"}, "spec": spec}
+        lab.client.create(namespaced(teams[0], resource), body)
+    task: dict[str, Any] = {"namespaces": teams, "quota": {"images": 9}, "image": {"storage": "1Gi"}}
+    expected = (
+        "Other objects of these namespaces limit more, and the smallest maximum counts: "
+        f"{teams[0]}: LimitRange by-hand has alauda.io/Image storage 1Mi, not 1Gi. "
+        f"{teams[0]}: ResourceQuota by-hand has alauda.io/images 7, not 9."
+    )
+    assert expected in ok(lab.run("image_limits", **task))["warnings"]
+    again = ok(lab.run("image_limits", kubeconfig=str(proxy.kubeconfig), **task))
+    assert expected in again["warnings"]
+    assert (again["changed"], len(proxy.requests)) == (False, 3)
+    lower = {**task, "quota": {"images": 7}, "image": {"storage": "1048576"}}
+    assert not [text for text in ok(lab.run("image_limits", **lower))["warnings"] if "limit more" in text]
+
+
+def test_limits_of_one_namespace_need_no_right_to_list(lab: Lab, proxy: ApiProxy) -> None:
+    """Then objects of somebody else are not looked at."""
+    team = namespace(lab)
+    task: dict[str, Any] = {"namespaces": [team], "image": {"storage": "1Gi"}}
+    ok(lab.run("image_limits", **task))
+    proxy.fault("status", code=403, method="GET", path=r"/limitranges$", times=None)
+    assert ok(lab.run("image_limits", kubeconfig=str(proxy.kubeconfig), **task))["changed"] is False
 
 
 def test_limits_held_by_a_finalizer_are_not_reported_as_absent(lab: Lab) -> None:
@@ -323,11 +408,11 @@ def test_sixty_namespaces_cost_no_request_each(lab: Lab, proxy: ApiProxy, monkey
     monkeypatch.setattr(client_module, "PAGE", 31)
     assert ok(lab.run("image_limits", kubeconfig=str(proxy.kubeconfig), **task))["changed"] is False
     lists = [request for request in proxy.requests if request.method == "GET"]
-    # Two pages of namespaces; the objects selected by name include those in namespaces of other tests.
+    # Two pages of namespaces; the objects include those in namespaces of other tests, and of others: they limit too.
     sizes = [
         len(lab.client.list("/api/v1/namespaces", label_selector="lab=many")[0]),
-        len(lab.client.list("/api/v1/resourcequotas", field_selector="metadata.name=image-registry-quota")[0]),
-        len(lab.client.list("/api/v1/limitranges", field_selector="metadata.name=image-registry-limits")[0]),
+        len(lab.client.list("/api/v1/resourcequotas")[0]),
+        len(lab.client.list("/api/v1/limitranges")[0]),
     ]
     assert sizes[0] == 60
     assert len(lists) == len(proxy.requests) == sum(math.ceil(size / 31) for size in sizes)

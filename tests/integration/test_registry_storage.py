@@ -444,6 +444,49 @@ def test_pods_that_never_become_ready(lab: Lab) -> None:
     assert result["verification"]["verdict"] == "failed"
 
 
+def test_events_of_a_trouble_that_is_over_do_not_explain_a_timeout(lab: Lab) -> None:
+    """Of a Pod that is gone, and of before the change; what happens to the new Pods since then does explain it."""
+
+    def warn(kind: str, name: str, message: str, moment: str) -> None:
+        about = {"kind": kind, "name": name, "namespace": NAMESPACE, "uid": "gone"}
+        body = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": f"{name}.{uuid.uuid4().hex[:8]}"},
+            "involvedObject": about,
+            "type": "Warning",
+            "reason": "FailedMount",
+            "message": message,
+            "lastTimestamp": moment,
+        }
+        lab.client.create(namespaced(NAMESPACE, "events"), body)
+
+    warn("Pod", "image-registry-gone-1", "of another Pod", "2099-01-01T00:00:00Z")
+    warn("ReplicaSet", "image-registry-gone", "of before", "2026-01-01T00:00:00Z")
+    warn("ReplicaSet", "image-registry-new", "of now", "2099-01-01T00:00:00Z")
+    claim = lab.claim("ReadWriteMany")
+    lab.annotate_nodes(fault="never-ready")
+    result = lab.storage(backend="pvc", pvc={"claim": claim}, wait_timeout=8)
+    assert result["verification"]["reason"] == "Timeout"
+    assert "ReplicaSet/image-registry-new: FailedMount: of now" in result["verification"]["events"]
+    assert not [line for line in result["verification"]["events"] if "of another Pod" in line or "of before" in line]
+
+
+@pytest.mark.parametrize("limit", [{"max": {"memory": "100Mi"}}, {"default": {"memory": "100Mi"}}])
+def test_a_limit_range_that_refuses_the_pods(lab: Lab, limit: dict[str, Any]) -> None:
+    """Above its maximum they are forbidden; a default limit below their request makes them invalid."""
+    ranges = namespaced(NAMESPACE, "limitranges")
+    spec = {"limits": [{"type": "Container", **limit}]}
+    lab.client.create(ranges, {"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "tight"}, "spec": spec})
+    try:
+        asked = {"requests": {"memory": "256Mi"}, "limits": {"memory": "300Mi"} if "max" in limit else None}
+        result = lab.fails("FailedCreate", backend="emptydir", replicas=1, resources=asked)
+    finally:
+        lab.delete("limitranges", "tight")
+    assert "a LimitRange of the registry's namespace" in result["msg"]
+    assert "does not know the message" not in result["msg"]
+
+
 def test_a_crashing_registry(lab: Lab) -> None:
     """CrashLoopBackOff ends the wait."""
     claim = lab.claim("ReadWriteMany")

@@ -8,11 +8,14 @@ are observed at once, on one clock; a collection that more than one of them foll
 
 from __future__ import annotations
 
+import json
 import queue
 import threading
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
 from typing import Any, Generic, Union
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import G, Part, S, Target
@@ -21,6 +24,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdic
     UNSEEN,
     Course,
     Done,
+    Effect,
     Failed,
     History,
     Verdict,
@@ -33,8 +37,16 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     ApiError,
     Client,
     ClientError,
+    Reply,
     Watch,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import mappings_at, namespaced
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.operator import (
+    OperatorTrouble,
+    operator_trouble,
+    still_serving,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 POLL_SECONDS = 2.0
 TICK_SECONDS = 0.25
@@ -44,12 +56,22 @@ EVIDENCE_SECONDS = 1.0
 UNAUTHORIZED_LOOKS = 3
 """How many times credentials must be rejected before they count as expired: a login plugin may be renewing them."""
 
+OPERATOR_PATIENCE = 3.0
+"""Seconds of waiting for the operator after which it is looked at itself; a sync takes a fraction of one."""
+OPERATOR_SECONDS = 5.0
+"""Between two looks at it, of two requests each."""
+OPERATOR_AT_LEAST = 15.0
+"""Seconds of waiting for it before it is given up: its Lease may be one that it no longer uses."""
+
 Progress = Callable[[float, str], None]
 
 
 @dataclass
 class Observation(Generic[G, S]):
-    """One part being observed. title: prefix of each progress line when several parts are observed."""
+    """One part being observed. title: prefix of each progress line when several parts are observed.
+
+    on_operator_since: from when on it has been waiting for the operator without a break.
+    """
 
     part: Part[G, S]
     goal: G
@@ -58,6 +80,7 @@ class Observation(Generic[G, S]):
     title: str = ""
     history: History = field(default_factory=History)
     ended: bool = False
+    on_operator_since: float | None = None
     _gathered_at: float = -1e9
     _shown_at: float = -1e9
 
@@ -91,6 +114,93 @@ class Observation(Generic[G, S]):
             progress(seconds, f"{self.title}: {text}" if self.title else text)
 
 
+class _Operator:
+    """Looks at the operator itself while something waits for it, and never otherwise."""
+
+    def __init__(self, client: Client, platform: Platform) -> None:
+        self._client, self._platform = client, platform
+        self._looked_at = -1e9
+        self._first: dict[str, float] = {}
+        self._readable = {"deployments", "leases"}
+        self._trouble: OperatorTrouble | None = None
+        self._now = datetime.now(timezone.utc)
+        self._serving = ""
+
+    def explained(self, observation: Observation[Any, Any], now: float) -> Verdict:
+        """The verdict of the observation; if it waits for an operator that does not work, with that as the reason."""
+        verdict = observation.course.verdict
+        if not (isinstance(verdict, Waiting) and verdict.on_operator):
+            observation.on_operator_since = None
+            return verdict
+        if observation.on_operator_since is None:
+            observation.on_operator_since = now
+        waited = now - observation.on_operator_since
+        if waited < OPERATOR_PATIENCE:
+            return verdict
+        if now - self._looked_at >= OPERATOR_SECONDS:
+            self._look(now)
+        trouble = self._trouble
+        if trouble is None:
+            return verdict
+        lasted = now - self._first.setdefault(trouble.reason, now)
+        if trouble.since is not None:
+            lasted = max(lasted, (self._now - trouble.since).total_seconds() + now - self._looked_at)
+        if lasted >= trouble.patience and waited >= OPERATOR_AT_LEAST:
+            return self._given_up(trouble)
+        serving = f". {self._serving}".rstrip(".") if self._serving else ""
+        return replace(verdict, why=f"{verdict.why}; the operator does not work: {trouble.what}{serving}")
+
+    def _given_up(self, trouble: OperatorTrouble) -> Failed:
+        namespace, deployment = self._platform.namespace, f"deployment/{self._platform.operator_deployment}"
+        again = f"scale {deployment} --replicas=1" if trouble.scaled_down else f"rollout restart {deployment}"
+        return Failed(
+            trouble.reason,
+            trouble.what,
+            f"The operator does not work: {trouble.what}. {self._serving}".rstrip(),
+            f"Look at its Pods (kubectl -n {namespace} get pods,leases; kubectl -n {namespace} logs {deployment}) and "
+            f"have it run again, for instance with kubectl -n {namespace} {again}. It takes up by itself what is "
+            "stored; run the task again then to verify it.",
+        )
+
+    def _look(self, now: float) -> None:
+        namespace = self._platform.namespace
+        deployments, first = self._read("deployments", namespaced(namespace, "deployments", api="/apis/apps/v1"))
+        leases, second = self._read("leases", namespaced(namespace, "leases", api="/apis/coordination.k8s.io/v1"))
+        self._looked_at, self._now = now, second or first or datetime.now(timezone.utc)
+        self._trouble = operator_trouble(self._platform, deployments, leases, self._now)
+        self._serving = still_serving(self._platform, deployments)
+        if self._trouble is None:
+            self._first.clear()
+
+    def _read(self, resource: str, path: str) -> tuple[list[JSON] | None, datetime | None]:
+        """The items and the API server's clock; None when they may not be read or there is no answer."""
+        if resource not in self._readable:
+            return None, None
+        try:
+            reply = self._client.raw(
+                "GET", f"{path}?limit={OPERATOR_OBJECTS}", retry=False, read_timeout=OPERATOR_SECONDS
+            )
+            parsed = json.loads(reply.body) if reply.status == 200 else None
+        except (ClientError, ValueError, RecursionError):
+            return None, None
+        if reply.status in (401, 403):
+            self._readable.discard(resource)
+        if not isinstance(parsed, dict):
+            return None, None
+        return mappings_at(parsed, "items"), _date_of(reply)
+
+
+def _date_of(reply: Reply) -> datetime | None:
+    try:
+        return parsedate_to_datetime(reply.headers.get("date", "")).astimezone(timezone.utc)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+OPERATOR_OBJECTS = 100
+"""Of the Deployments and Leases of the operator's namespace, of which there are a few."""
+
+
 class Follow(threading.Thread):
     """Keeps one collection up to date by list and watch; puts each state on a queue as (follow, items or error)."""
 
@@ -102,6 +212,8 @@ class Follow(threading.Thread):
         self._keep = target.keep
         self._ended = threading.Event()
         self._watch: Watch | None = None
+        self.current = False
+        """Whether the last request for the collection was answered, so that its state is not outdated."""
 
     def stop(self) -> None:
         """End the thread soon; never blocks."""
@@ -123,16 +235,19 @@ class Follow(threading.Thread):
                     keep=self._keep,
                 )
                 state = {_key(item): item for item in items}
+                self.current = True
                 self._report(state)
                 pause, unauthorized = 0.2, 0
                 self._follow(state, version)
             except ApiError as error:
+                self.current = error.status == 410  # listed again at once
                 unauthorized += error.status == 401
                 if error.status == 403 or unauthorized == UNAUTHORIZED_LOOKS:
                     self._sink.put((self, error))
                     return
                 self._ended.wait(0.0 if error.status == 410 else pause)
             except ClientError:
+                self.current = False
                 self._ended.wait(pause)
             pause = min(pause * 2, 5.0)
 
@@ -238,6 +353,14 @@ class _Feeds:
             for one, target in feed.subscriptions
         )
 
+    def blind(self, observation: Observation[Any, Any]) -> bool:
+        """Whether what the verdict depends on has never been read, or cannot be read any more."""
+        return any(
+            one is observation and target.required and not feed.follow.current
+            for feed in self._feeds.values()
+            for one, target in feed.subscriptions
+        )
+
     def absorb(self, seconds: float) -> None:
         """Pass on the next state that arrives within ``seconds``, and all states queued up behind it.
 
@@ -294,6 +417,7 @@ def _follow(
 ) -> None:
     started = time.monotonic()
     feeds = _Feeds(client)
+    operator = _Operator(client, observations[0].part.platform)
     try:
         while True:
             now = time.monotonic()
@@ -302,6 +426,7 @@ def _follow(
                     feeds.subscribe(observation)
                     observation.snapshot = replace(observation.snapshot, at=now)
                     observation.look(client)
+                    observation.course.verdict = operator.explained(observation, now)
                     observation.course.verdict = _unless_blind(observation.course.verdict, feeds.refusals(observation))
                     observation.note(time.monotonic() - started, progress)
             elapsed = time.monotonic() - started
@@ -314,6 +439,7 @@ def _follow(
                     observation.ended = True
                 elif late:
                     observation.ended = observation.course.timed_out = True
+                    observation.course.blind = feeds.blind(observation)
             if all(observation.ended for observation in observations):
                 return
             feeds.absorb(TICK_SECONDS if late else min(TICK_SECONDS, timeout - elapsed))
@@ -333,5 +459,6 @@ def _unless_blind(verdict: Verdict, refusals: Sequence[tuple[Target[Any], ApiErr
             hidden[0].message,
             f"Whether it takes effect cannot be observed: {hidden[0]}",
             "Allow this account to list and watch the resource, or set wait: false.",
+            Effect.UNCONFIRMED,
         )
     return verdict

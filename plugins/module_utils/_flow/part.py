@@ -144,6 +144,6 @@ class Part(ABC, Generic[G, S]):
         """
         return Outcome()
 
-    def events(self, client: Client, goal: G) -> list[str]:
+    def events(self, client: Client, goal: G, snapshot: S) -> list[str]:
         """Lines that help to explain a timeout."""
         return []

@@ -31,6 +31,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan i
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
     Course,
     Done,
+    Effect,
     Failed,
     Verdict,
     unauthorized,
@@ -345,7 +346,7 @@ class _Run(Generic[G, S]):
             main = part.main_object(observation.snapshot) or {}
             if main:
                 result.values[part.main] = public(main)
-        events = part.events(client, observation.goal) if course.timed_out else []
+        events = part.events(client, observation.goal, observation.snapshot) if course.timed_out else []
         extra = part.report(observation.goal, observation.snapshot)
         result.values["verification"] = report.verification(course, main, extra, events)
         if isinstance(course.verdict, Done):
@@ -370,6 +371,7 @@ class _Run(Generic[G, S]):
             "; ".join([*again.refusals, *(f"{name} differs from what was requested" for name in changed)]),
             "It took effect, but somebody has changed it since.",
             "Find the other writer (another playbook, GitOps, a person), then run the task again.",
+            Effect.UNDONE,
         )
 
 

@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import JSON, Write
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import Course, Done, Failed, sentence
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
+    Course,
+    Done,
+    Effect,
+    Failed,
+    sentence,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.resources import conditions, last_words
 
 NOTHING_WRITTEN = "Nothing was written."
@@ -152,17 +158,21 @@ def verification(
 def failure(course: Course, main: JSON | None, events: Sequence[str] = ()) -> str:
     """Why the task fails, and what to do, as one text. main, events: as for verification."""
     verdict = course.verdict
-    begin = (
-        "The change was stored, but it did not take effect"
-        if course.changed
-        else "Nothing had to be changed, but the requested state does not work"
-    )
+    effect = Effect.UNCONFIRMED if course.blind else Effect.NONE
+    if isinstance(verdict, Failed):
+        effect = verdict.effect
+    if course.changed:
+        begin = f"The change was stored, but {effect.value}"
+    else:
+        state = "is not confirmed" if effect is Effect.UNCONFIRMED else "does not work"
+        begin = f"Nothing had to be changed, but the requested state {state}"
     if isinstance(verdict, Failed):
         text = f"{begin}: {verdict.cause}"
         if verdict.quoted and verdict.quoted not in verdict.cause:
             text += f" [{verdict.quotation}]"
         return f"{text} What to do: {verdict.remedy}"
-    text = f"{begin} within {course.seconds:.0f} s: {sentence(verdict)}."
+    seen = "the cluster could not be read any more; last seen: " if course.blind else ""
+    text = f"{begin} within {course.seconds:.0f} s: {seen}{sentence(verdict)}."
     words = last_words(main or {})
     if words:
         text += f" The operator says: {words}."

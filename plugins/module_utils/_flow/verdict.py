@@ -64,24 +64,35 @@ class Waiting:
     """The effect is not verified yet.
 
     why: one line, what is true now and what is missing. needs: evidence to fetch before judging again.
+    on_operator: whether it is the operator that has to act next.
     """
 
     why: str
     needs: frozenset[Need] = frozenset()
+    on_operator: bool = False
+
+
+class Effect(Enum):
+    """What is known of the effect of something that failed. The value completes "The change was stored, but …"."""
+
+    NONE = "it did not take effect"
+    UNCONFIRMED = "its effect is not confirmed"
+    UNDONE = "it did not last"
 
 
 @dataclass(frozen=True)
 class Failed:
-    """The effect will not come about by itself.
+    """The effect will not come about by itself, or cannot be observed.
 
     reason: the operator's or Kubernetes' reason code. quoted: the text as the cluster gave it.
-    cause: what that means. remedy: what to do next.
+    cause: what that means. remedy: what to do next. effect: what is known of it.
     """
 
     reason: str
     quoted: str
     cause: str
     remedy: str
+    effect: Effect = Effect.NONE
 
     @property
     def quotation(self) -> str:
@@ -106,13 +117,15 @@ class Course:
     """The course of an observation.
 
     changed: whether anything had been written before. seconds: from the start of the wait.
-    timeline: (seconds, what was true) per change.
+    blind: whether, at the end, what the verdict depends on could not be read. timeline: (seconds, what was true) per
+    change.
     """
 
     changed: bool
     verdict: Verdict = field(default_factory=lambda: Waiting("starting"))
     seconds: float = 0.0
     timed_out: bool = False
+    blind: bool = False
     timeline: list[tuple[float, str]] = field(default_factory=list)
 
 
@@ -159,12 +172,21 @@ class Signs:
         return History(since=self._since)
 
 
+# -- words -------------------------------------------------------------------------------------------------------------
+
+
+def count(number: int, noun: str) -> str:
+    """``1 Pod``, ``2 Pods``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 # -- what several parts conclude ---------------------------------------------------------------------------------------
 
 
 def not_observed(generation: int, observed: int) -> Waiting:
     """The operator's status is about an earlier generation of the object."""
-    return Waiting(f"waiting for the operator to notice the change (generation {generation}, it has seen {observed})")
+    why = f"waiting for the operator to notice the change (generation {generation}, it has seen {observed})"
+    return Waiting(why, on_operator=True)
 
 
 def changed_back(kind: str, resource: str, fields: str) -> Failed:
@@ -175,6 +197,7 @@ def changed_back(kind: str, resource: str, fields: str) -> Failed:
         "Another writer or the operator changed it back after our write.",
         "Run the task again; if this happens again, find the other writer (GitOps, another playbook) with "
         f"kubectl get {resource} cluster -o yaml --show-managed-fields.",
+        Effect.UNDONE,
     )
 
 
@@ -185,4 +208,5 @@ def unauthorized(quoted: str, cause: str) -> Failed:
         quoted,
         cause,
         "Renew the credentials and run the task again; it continues from the current state.",
+        Effect.UNCONFIRMED,
     )

@@ -35,6 +35,9 @@ PAGE = 500
 RETRY_WINDOW = 20.0
 """Seconds during which a request is repeated after 429, 5xx or a broken connection."""
 
+_ANONYMOUS = "system:anonymous"
+"""Who the API server takes a request without credentials for; it must never be granted anything for our sake."""
+
 MERGE_PATCH = "application/merge-patch+json"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 METADATA_WATCH = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
@@ -87,6 +90,11 @@ class ApiError(Exception):
             return (
                 f"{where}: the API server does not accept the credentials (401 {self.message}). "
                 "Check kubeconfig, context, api_key or the client certificate; a token may have expired."
+            )
+        if self.status == 403 and _ANONYMOUS in self.message:
+            return (
+                f"{where}: the request carried no credentials that the API server accepts (403): {self.message}. "
+                "Check kubeconfig, context, api_key or the client certificate, and that the login plugin still works."
             )
         if self.status == 403:
             return (

@@ -34,7 +34,11 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     url_secrets,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import JSON
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import error_text, redact
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import (
+    error_text,
+    redact,
+    without,
+)
 
 try:
     import urllib3
@@ -162,7 +166,10 @@ def access(params: JSON, environ: Mapping[str, str] | None = None) -> Access:
         else:
             for document in source.documents:
                 secrets.update(_kubeconfig.secrets(document.content))
-            settings, authorization = _from_kubeconfig(source, bool(value["persist_config"]))
+            try:
+                settings, authorization = _from_kubeconfig(source, bool(value["persist_config"]))
+            except library.LoginFailed as error:
+                raise ClientError(without(str(error), secrets)) from None  # a plugin may quote what it was given
     settings = _overridden(settings, value)
     if not settings.server:
         raise ClientError("The kubeconfig's cluster has no server; set it there, or set the option host.")
@@ -292,6 +299,8 @@ def _from_kubeconfig(source: _Source, persist: bool) -> tuple[Settings, Authoriz
         raise ClientError(trouble)
     try:
         return library.read(source.given, source.context, persist)
+    except ClientError:
+        raise
     except Exception as error:  # for a bad file, the library raises many types, AttributeError and TypeError included
         raise source.refused(error_text(error)) from None
 

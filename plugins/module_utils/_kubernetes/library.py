@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
+import logging
 import sys
 import tempfile
 import threading
@@ -18,7 +20,11 @@ from typing import Any
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import ClientError
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.kubeconfig import Settings
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import JSON
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import error_text
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import error_text, quoted
+
+
+class LoginFailed(ClientError):
+    """A login plugin gave no credentials; the text quotes its own words."""
 
 
 def load() -> tuple[Any, Any]:
@@ -54,10 +60,12 @@ def read(source: str | JSON, context: str | None, persist: bool) -> tuple[Settin
     """What the library finds in a dictionary or in files, with all files read; and the current Authorization header.
 
     source: a dictionary, or paths separated like KUBECONFIG's. Calling for the header renews it when it expires.
-    Lets through what the library raises for a bad file: many types, AttributeError and TypeError included.
+    Lets through what the library raises for a bad file: many types, AttributeError and TypeError included. Raises
+    LoginFailed when a login plugin gives no credentials: the library only logs that, and the API server would then
+    refuse an anonymous user.
     """
     config, client = load()
-    with _private_tempdir(config.kube_config):
+    with _private_tempdir(config.kube_config), _complaints() as complaints:
         settings = client.Configuration()
         settings.proxy = None  # recent versions take it from the environment, which must not count as the kubeconfig's
         if isinstance(source, Mapping):
@@ -75,7 +83,13 @@ def read(source: str | JSON, context: str | None, persist: bool) -> tuple[Settin
             server_name=str(getattr(settings, "tls_server_name", None) or ""),
             proxy=settings.proxy,
         )
-    return found, functools.partial(_authorization, config.kube_config, settings)
+    authorization = functools.partial(_authorization, config.kube_config, settings)
+    if complaints and not authorization() and not found.certificate:
+        raise LoginFailed(
+            f"The kubeconfig's login plugin gave no credentials: {quoted(' '.join(complaints))}. Log in again as the "
+            "plugin requires, then run the task again."
+        )
+    return found, authorization
 
 
 def _bytes(path: str | None) -> bytes | None:
@@ -85,12 +99,37 @@ def _bytes(path: str | None) -> bytes | None:
 def _authorization(module: Any, settings: Any) -> str | None:
     """The header's value with a current token. Raises ClientError when it cannot be renewed."""
     try:
-        with _private_tempdir(module):  # a plugin may return a certificate this time
+        with _private_tempdir(module), _complaints():  # a plugin may return a certificate this time
             found = settings.auth_settings().values()
     except Exception as error:
         raise ClientError(f"Cannot renew the credentials of the kubeconfig: {error_text(error)}") from None
     return next((str(item["value"]) for item in found if item["in"] == "header" and item["value"]), None)
 
+
+@contextlib.contextmanager
+def _complaints() -> Iterator[list[str]]:
+    """What the library logs meanwhile about a login plugin that failed, instead of raising it.
+
+    Without a terminal for its output: the library would otherwise leave the plugin's words to that.
+    """
+    texts: list[str] = []
+    thread = threading.get_ident()
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.thread == thread and len(texts) < _COMPLAINTS:
+                texts.append(record.getMessage())
+
+    handler, root = Collector(logging.ERROR), logging.getLogger()
+    root.addHandler(handler)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield texts
+    finally:
+        root.removeHandler(handler)
+
+
+_COMPLAINTS = 5
 
 tempdir = threading.RLock()
 """Held while tempfile.tempdir, which is the same for all threads of a process, leads to a folder that is removed."""

@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 _HIDDEN = "[redacted]"
+_QUOTED = 500
+"""How many characters of another program's words are quoted."""
 _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
     (
         re.compile(
@@ -44,6 +47,13 @@ def redact(text: str) -> str:
     return text
 
 
+def without(text: str, secrets: Collection[str]) -> str:
+    """The text with every one of these secrets hidden; the longest first, as one may contain another."""
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        text = text.replace(secret, _HIDDEN)
+    return text
+
+
 def plain(text: str) -> str:
     """The text on one line, without credentials and without the request and host ids that S3 services append."""
     text = re.sub(r",? *\b(?:request|host) id:? *[^,\s]*", "", redact(text))
@@ -55,6 +65,13 @@ def normalise(text: str) -> str:
     for pattern, replacement in _CHANGING:
         text = pattern.sub(replacement, text)
     return text.strip()
+
+
+def quoted(text: str) -> str:
+    """The words of another program: on one line, without credentials, bounded, with control characters as text."""
+    line = plain(text[:_QUOTED])
+    shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
+    return f"{shown} …" if len(text) > _QUOTED else shown
 
 
 def error_text(error: BaseException) -> str:

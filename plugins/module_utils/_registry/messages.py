@@ -36,6 +36,8 @@ def _rule(kind: str, pattern: str, cause: str, remedy: str) -> _Rule:
 
 
 _AGAIN = "then run the task again"
+_PASSES = " If it passes by itself, running the task again is enough."
+"""For causes that need no change of the configuration, such as a service that is down for a moment."""
 
 # Operator facts 3.1.3, 3.1.5, 4.1, 4.6, 4.8 to 4.11, 4.14, 4.17 and 5.4.
 _OPERATOR_RULES: tuple[_Rule, ...] = (
@@ -167,9 +169,19 @@ _OPERATOR_RULES: tuple[_Rule, ...] = (
     ),
     _rule(
         "admission",
+        # LimitRanges refuse in the words of the first three; a default limit below a request, in those of the fourth.
+        r"(?:minimum|maximum) \S+ (?:usage )?per (?:Container|Pod)|max limit to request ratio per"
+        r"|must be less than or equal to \S+ limit",
+        "Kubernetes refuses to create the registry's Pods: a LimitRange of the registry's namespace does not allow "
+        "their resources, or sets a default limit below what they request.",
+        "Set resources (requests and limits) to what the LimitRange allows, or change it (kubectl get limitranges in "
+        "the registry's namespace), " + _AGAIN + ".",
+    ),
+    _rule(
+        "admission",
         r"exceeded quota|is forbidden: .*(?:quota|limit|violates PodSecurity|maximum|minimum)",
         "Kubernetes refuses to create the registry's Pods: a quota, limit or policy of the namespace forbids it.",
-        "Raise the namespace's quota or limit, or request fewer resources.",
+        "Raise the namespace's quota or limit, or request fewer resources, " + _AGAIN + "." + _PASSES,
     ),
     _rule(
         "conflict",
@@ -253,7 +265,8 @@ _STORAGE_RULES: tuple[_Rule, ...] = (
         "endpoint",
         r"no such host|server misbehaving",
         "The name of the storage endpoint cannot be resolved from inside the cluster.",
-        "Check s3.region_endpoint, the cluster's DNS, and virtual_hosted_style (it puts the bucket in the host name).",
+        "Check s3.region_endpoint, the cluster's DNS, and virtual_hosted_style (it puts the bucket in the host name)."
+        + _PASSES,
     ),
     _rule(
         "endpoint",
@@ -262,19 +275,20 @@ _STORAGE_RULES: tuple[_Rule, ...] = (
         "The storage endpoint cannot be reached.",
         "Check s3.region_endpoint, and firewalls and network policies between the registry's Pods and the storage, "
         + _AGAIN
-        + ".",
+        + "."
+        + _PASSES,
     ),
     _rule(
         "endpoint",
         r"RequestError: send request failed",
         "The storage endpoint cannot be reached.",
-        "Check s3.region_endpoint.",
+        "Check s3.region_endpoint, " + _AGAIN + "." + _PASSES,
     ),
     _rule(
         "full",
         r"no space left on device|DEVICE_OUT_OF_SPACE|disk quota exceeded",
         "The registry's storage is full: images can be pulled but not pushed.",
-        "Enlarge the claim (pvc.size), or prune images and run garbage collection.",
+        "Enlarge the claim (pvc.size), or prune images and run garbage collection." + _PASSES,
     ),
     _rule(
         "read-only",
@@ -339,7 +353,7 @@ _POD_RULES: tuple[_Rule, ...] = (
         "image",
         r"ErrImagePull|ImagePullBackOff|InvalidImageName|ErrImageNeverPull|pull access denied|manifest unknown",
         "The image of the registry's container cannot be pulled.",
-        "Check the Pod's pull secrets, and that the nodes reach the platform's image registry.",
+        "Check the Pod's pull secrets, and that the nodes reach the platform's image registry." + _PASSES,
     ),
     _rule(
         "config",
@@ -351,7 +365,7 @@ _POD_RULES: tuple[_Rule, ...] = (
         "mount",
         r"FailedMount|FailedAttachVolume|Multi-Attach",
         "The volume cannot be mounted on the Pod's node.",
-        "Check the volume and, if it is ReadWriteOnce, that no Pod on another node still uses it.",
+        "Check the volume and, if it is ReadWriteOnce, that no Pod on another node still uses it." + _PASSES,
     ),
     _rule(
         "claim",
@@ -363,7 +377,7 @@ _POD_RULES: tuple[_Rule, ...] = (
         "schedule",
         r"Unschedulable|nodes are available|Insufficient|didn't match",
         "No node can run the registry's Pod.",
-        "Request fewer resources, or change the node selector, the tolerations or the number of replicas.",
+        "Request fewer resources, or change the node selector, the tolerations or the number of replicas." + _PASSES,
     ),
     _rule(
         "crash",

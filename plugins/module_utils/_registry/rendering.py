@@ -7,7 +7,7 @@ to 5.3).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     mappings_at,
     number_at,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.owners import owned_fields
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import (
     format_duration,
     parse_duration,
@@ -213,13 +214,18 @@ def serves_https(deployment: JSON, name: str) -> bool:
 
 _DEFAULT_SCHEDULE = "0 0 * * *"
 """What the operator renders for an empty schedule (operator fact 5.1)."""
+_PRUNING_LOG_LEVELS = {"Debug": 4, "Trace": 6, "TraceAll": 8}
+"""Operator fact 5.2."""
+_LEFT_TO_THE_OPERATOR = frozenset({"image", "imagePullPolicy", "imagePullSecrets"})
+"""Fields of the CronJob that a site may set by hand without changing what is pruned: where the image comes from."""
 
 
 @dataclass(frozen=True)
 class ExpectedCronJob:
     """What the CronJob must have.
 
-    arguments: those of the pruning command that say what to keep. placement: nodeSelector and affinity.
+    arguments: those of the pruning command that say what to keep. where_given: for further flags of it the values that
+    each may have. placement: nodeSelector and affinity.
     placement, resources and tolerations are empty when the spec does not have them.
     """
 
@@ -228,6 +234,7 @@ class ExpectedCronJob:
     successful_jobs: int
     failed_jobs: int
     arguments: tuple[str, ...]
+    where_given: Mapping[str, tuple[str, ...]]
     placement: JSON
     resources: JSON
     tolerations: tuple[JSON, ...]
@@ -246,6 +253,10 @@ def expected_cronjob(spec: JSON) -> ExpectedCronJob:
             f"--keep-younger-than={_kept_age(spec)}",
             f"--ignore-invalid-refs={ignore}",
         ),
+        where_given={
+            "--loglevel": (str(_PRUNING_LOG_LEVELS.get(str(spec.get("logLevel")), 1)),),
+            "--confirm": ("", "true"),  # without a value it is true
+        },
         placement={key: spec[key] for key in ("nodeSelector", "affinity") if spec.get(key)},
         resources=mapping_at(spec, "resources"),
         tolerations=tuple(mappings_at(spec, "tolerations")),
@@ -268,23 +279,30 @@ def _number_or(value: Any, default: int) -> int:
 
 def cronjob_difference(expected: ExpectedCronJob, cronjob: JSON) -> str:
     """What in the CronJob is not as expected, as a short phrase; empty when nothing is."""
+    return next(_cronjob_differences(expected, cronjob), "")
+
+
+def _cronjob_differences(expected: ExpectedCronJob, cronjob: JSON) -> Iterator[str]:
     shape = mapping_at(cronjob, "spec")
     if shape.get("schedule") != expected.schedule:
-        return f"schedule {shape.get('schedule')!r} instead of {expected.schedule!r}"
+        yield f"schedule {shape.get('schedule')!r} instead of {expected.schedule!r}"
     if bool(shape.get("suspend")) != expected.suspend:
-        return f"suspend {bool(shape.get('suspend'))} instead of {expected.suspend}"
+        yield f"suspend {bool(shape.get('suspend'))} instead of {expected.suspend}"
     for limit, default, wanted in (
         ("successfulJobsHistoryLimit", 3, expected.successful_jobs),
         ("failedJobsHistoryLimit", 1, expected.failed_jobs),
     ):
         if _number_or(shape.get(limit), default) != wanted:
-            return f"{limit} {shape.get(limit)} instead of {wanted}"
-    pod = mapping_at(shape, "jobTemplate", "spec", "template", "spec")
+            yield f"{limit} {shape.get(limit)} instead of {wanted}"
+    job = mapping_at(shape, "jobTemplate", "spec")
+    if job.get("suspend"):
+        yield "Jobs that are made suspended"
+    if job.get("parallelism") == 0:
+        yield "Jobs with parallelism 0"
+    pod = mapping_at(job, "template", "spec")
     containers = mappings_at(pod, "containers")
     arguments = [str(text) for entry in containers for text in entry.get("args") or ()]
-    missing = [text for text in expected.arguments if text not in arguments]
-    if missing:
-        return f"arguments without {', '.join(missing)}"
+    yield from _argument_differences(expected, arguments)
     changed = names(diff(expected.placement, pod))
     if any(toleration not in mappings_at(pod, "tolerations") for toleration in expected.tolerations):
         changed.append("tolerations")
@@ -296,4 +314,52 @@ def cronjob_difference(expected: ExpectedCronJob, cronjob: JSON) -> str:
         and all(_meaning_of_resources(mapping_at(entry, "resources")) != resources for entry in limited)
     ):
         changed.append("resources")
-    return f"other values of {', '.join(changed)}" if changed else ""
+    if changed:
+        yield f"other values of {', '.join(changed)}"
+
+
+def _argument_differences(expected: ExpectedCronJob, arguments: list[str]) -> Iterator[str]:
+    """Of a flag that is given twice the last one counts, so each of ours must be there once."""
+    missing = [text for text in expected.arguments if text not in arguments]
+    if missing:
+        yield f"arguments without {', '.join(missing)}"
+    allowed: dict[str, tuple[str, ...]] = {
+        flag: (value,) for flag, _equals, value in (text.partition("=") for text in expected.arguments)
+    }
+    allowed.update(expected.where_given)
+    met = set()
+    for text in arguments:
+        flag, _equals, value = text.partition("=")
+        if flag in allowed and (flag in met or value not in allowed[flag]):
+            yield f"the argument {text}"
+        met.add(flag)
+
+
+def cronjob_edits(expected: ExpectedCronJob, cronjob: JSON, operators: Collection[str]) -> dict[str, list[str]]:
+    """By whom (field manager), which fields of the CronJob's spec were written that only the operator renders.
+
+    operators: the field managers that are the operator. Without the operator among the writers of the spec nothing is
+    concluded: it may write it under another name. What ``cronjob_difference`` compares whole is left out.
+    """
+    owned = owned_fields(cronjob, "spec")
+    if not any(manager in operators for manager in owned):
+        return {}
+    compared = {"nodeSelector", "affinity"} & set(expected.placement) | ({"resources"} if expected.resources else set())
+    edits = {
+        manager: sorted({_short_path(path) for path in paths if not _is_compared(path, compared)})
+        for manager, paths in owned.items()
+        if manager not in operators
+    }
+    return {manager: fields for manager, fields in edits.items() if fields}
+
+
+def _is_compared(path: tuple[str, ...], compared: Collection[str]) -> bool:
+    if path[:1] != ("jobTemplate",):
+        return path[0] in ("schedule", "suspend", "successfulJobsHistoryLimit", "failedJobsHistoryLimit")
+    return not _LEFT_TO_THE_OPERATOR.isdisjoint(path) or not set(compared).isdisjoint(path) or "metadata" in path
+
+
+def _short_path(path: tuple[str, ...]) -> str:
+    """The path without what leads to the Job's Pod or its container."""
+    inner = [name for name in path if name not in ("jobTemplate", "template", "spec", "containers", "metadata")]
+    return ".".join(inner) or path[-1]

@@ -22,7 +22,7 @@ from .bootstrap import install
 from .cluster import REGISTRY_KINDS, Cluster
 from .conditions import ApplyError
 from .names import Json
-from .others import CertificatesController, NoiseController, PrunerController, PullSecretController
+from .others import CertificatesController, LeaderElection, NoiseController, PrunerController, PullSecretController
 from .registry import RegistryController, is_conflict
 from .s3 import forget_environment
 from .workqueue import Throttle, Trigger
@@ -69,6 +69,8 @@ class Operator:
         for kind in ("Secret", "ConfigMap"):
             self.cluster.caches[kind].listen(_poke(on_certificates))
         self.cluster.caches["Config"].listen(lambda previous, _: on_certificates.poke() if previous is None else None)
+        self._leader = LeaderElection(api)
+        self._add("leader", self._leader.sync, resync=LeaderElection.RENEWAL)
         if noise:
             self._add("noise", NoiseController(self.cluster).sync, resync=noise * scale)
 
@@ -87,6 +89,8 @@ class Operator:
     def stop(self) -> None:
         """End all threads."""
         self.cluster.stop.set()
+        with contextlib.suppress(ApiError, OSError):
+            self._leader.release()
         for cache in self.cluster.caches.values():
             cache.stop()
 

@@ -33,6 +33,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "ConfigMap": ("api/v1", "configmaps"),
     "ServiceAccount": ("api/v1", "serviceaccounts"),
     "PersistentVolumeClaim": ("api/v1", "persistentvolumeclaims"),
+    "Lease": ("apis/coordination.k8s.io/v1", "leases"),
     "Deployment": (_APPS, "deployments"),
     "CronJob": (_BATCH, "cronjobs"),
     "Job": (_BATCH, "jobs"),

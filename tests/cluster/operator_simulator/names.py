@@ -18,6 +18,7 @@ REGISTRY = "image-registry"
 API_SERVER = "image-api-server"
 OPERATOR = "cluster-image-registry-operator"
 CRONJOB = "image-pruner"
+LEASE = f"{OPERATOR}-lock"
 PORT = 5000
 SERVICE_HOST = f"{REGISTRY}.{NAMESPACE}.svc:{PORT}"
 

@@ -119,3 +119,13 @@ def test_details_of_any_shape_are_an_answer(details: Any) -> None:
     error = ApiError("GET", "/version", 404, body)
     assert "no" in str(error)
     assert error.kind_missing
+
+
+def test_nobody_is_advised_to_grant_rights_to_an_anonymous_user() -> None:
+    """Credentials are missing; such a grant would open the cluster to everybody."""
+    message = 'configs "cluster" is forbidden: User "system:anonymous" cannot get resource "configs"'
+    body = json.dumps({"kind": "Status", "reason": "Forbidden", "message": message}).encode()
+    text = str(ApiError("GET", "/apis/x/v1/configs/cluster", 403, body))
+    assert "carried no credentials" in text
+    assert "Grant" not in text
+    assert "Grant" in str(ApiError("GET", "/apis/x/v1/a", 403, body.replace(b"system:anonymous", b"bob")))

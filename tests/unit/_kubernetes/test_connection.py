@@ -68,6 +68,64 @@ def test_a_host_without_scheme_is_refused_at_once(host: str) -> None:
         access({"host": host, "api_key": "x"}, {})
 
 
+def login_plugin(tmp_path: Path, script: str, **exec_options: Any) -> str:
+    """Path of a kubeconfig whose user logs in with a plugin: this Python script."""
+    plugin = tmp_path / "plugin.py"
+    plugin.write_text(script)
+    options = {
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "command": sys.executable,
+        "args": [str(plugin)],
+        **exec_options,
+    }
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(json.dumps(kubeconfig_for("http://127.0.0.1:1", {"exec": options})))
+    return str(kubeconfig)
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("import sys; sys.exit('session expired; run: tool login')", "session expired; run: tool login"),
+        ("print('not JSON')", "failed to decode process output"),
+        ("raise SystemExit(3)", "process returned 3"),
+        ("print('{}')", "malformed response"),
+    ],
+)
+def test_a_login_plugin_that_fails_is_quoted(tmp_path: Path, script: str, words: str) -> None:
+    """The library goes on without credentials; a remedy for the anonymous user would be wrong and dangerous."""
+    with pytest.raises(ClientError) as caught:
+        connect({"kubeconfig": login_plugin(tmp_path, script)}, {})
+    assert "login plugin gave no credentials" in str(caught.value)
+    assert words in str(caught.value)
+
+
+def test_what_a_login_plugin_says_is_bounded_and_harmless(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Its words may be long, contain escape sequences, or repeat what it was given; none of it goes anywhere else."""
+    script = (
+        "import os, sys\n"
+        "sys.stderr.write('\\x1b[2J token=abc123 ' + os.environ['PASSWORD'] + ' x' * 100000)\n"
+        "sys.exit(1)\n"
+    )
+    kubeconfig = login_plugin(tmp_path, script, env=[{"name": "PASSWORD", "value": "never-shown"}])
+    with pytest.raises(ClientError) as caught:
+        connect({"kubeconfig": kubeconfig}, {})
+    text = str(caught.value)
+    assert len(text) < 900
+    assert "\\x1b[2J" in text
+    assert text.isprintable()
+    assert "abc123" not in text + "".join(capfd.readouterr())
+    assert "never-shown" not in text
+
+
+def test_a_login_plugin_that_works_may_complain(tmp_path: Path) -> None:
+    """Credentials count, not words."""
+    status = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": "t"}}
+    script = f"import sys; sys.stderr.write('deprecated'); print({json.dumps(status)!r})"
+    found = access({"kubeconfig": login_plugin(tmp_path, script)}, {})
+    assert found.authorization() == "Bearer t"
+
+
 @pytest.mark.parametrize("users", [5, "text", [5], [{"user": 5}], {"user": {}}, None])
 def test_a_kubeconfig_of_any_shape_is_searched_for_secrets(users: Any) -> None:
     """What is wrong with it is reported when it is loaded."""

@@ -355,6 +355,7 @@ DIFFERENCES = {
     "user is a mapping": "refused, as by kubectl; the library asks without any credentials",
     "cluster is text": "refused, as by kubectl; the library sends requests to no host",
     "server missing": "refused, as by kubectl; the library sends requests to no host",
+    "exec without command": "refused, as by kubectl; the library asks without any credentials",
 }
 """Where both ways do not end the same, and why."""
 

@@ -76,6 +76,42 @@ def test_operator_errors(text: str, kind: str, words: str) -> None:
     assert "{" not in meaning.cause + meaning.remedy
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'pods "a" is forbidden: minimum memory usage per Container is 1Gi, but request is 256Mi',
+        'pods "a" is forbidden: [minimum cpu usage per Pod is 2. No request is specified, maximum memory usage per ',
+        'pods "a" is forbidden: maximum alauda.io/gpu usage per Container is 1, but limit is 2',
+        'pods "a" is forbidden: cpu max limit to request ratio per Container is 2, but provided ratio is 5.000000',
+        'Pod "a" is invalid: requests: Invalid value: "256Mi": must be less than or equal to memory limit of 1Mi',
+    ],
+)
+def test_a_limit_range_that_refuses_the_pods_is_named(text: str) -> None:
+    """In Kubernetes' own words; a default limit below the Pod's request makes the Pod invalid instead of forbidden."""
+    meaning = explain(text, "FailedCreate")
+    assert meaning.kind == "admission"
+    assert "LimitRange of the registry's namespace" in meaning.cause
+    assert "resources" in meaning.remedy
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'RequestError: send request failed caused by: Head "http://s": dial tcp: connect: connection refused',
+        'Head "http://s": dial tcp: lookup s: no such host',
+        'pods "a" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1',
+        "filesystem: write /registry/x: no space left on device",
+    ],
+)
+def test_a_cause_that_may_pass_by_itself_needs_no_change(text: str) -> None:
+    """The verdict stays early; what is left to do then is to run the task again."""
+    assert explain(text, "Error").remedy.endswith("If it passes by itself, running the task again is enough.")
+
+
+def test_a_cause_that_never_passes_by_itself_promises_nothing() -> None:
+    assert "passes by itself" not in explain("InvalidAccessKeyId", "Error").remedy
+
+
 def test_the_reason_is_used_when_the_text_is_not_known() -> None:
     assert explain("", "StorageNotConfigured").kind == "unconfigured"
     assert explain("something", "RouteDegraded").kind == "ingress"

@@ -9,6 +9,7 @@ import pytest
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.rendering import (
     cronjob_difference,
+    cronjob_edits,
     deployment_difference,
     expected_cronjob,
     expected_deployment,
@@ -261,3 +262,90 @@ def test_a_cronjob_with_other_resources_or_places_is_not_the_one_asked_for(live:
     difference = cronjob_difference(expected_cronjob(asked), made)
     assert difference.startswith("other values of") is bool(missing)
     assert missing.partition(".")[0] in difference
+
+
+@pytest.mark.parametrize(
+    ("arguments", "difference"),
+    [
+        ([], ""),
+        (["--confirm=true", "--loglevel=4", "--prune-registry=true"], ""),
+        (["--keep-tag-revisions=1"], "the argument --keep-tag-revisions=1"),
+        (["--keep-tag-revisions", "1"], "the argument --keep-tag-revisions"),
+        (["--keep-tag-revisions=3"], "the argument --keep-tag-revisions=3"),
+        (["--confirm=true", "--confirm=false"], "the argument --confirm=false"),
+        (["--confirm"], ""),
+        (["--confirm=false"], "the argument --confirm=false"),
+        (["--loglevel=1"], "the argument --loglevel=1"),
+    ],
+)
+def test_an_argument_that_overrides_the_operator_s_is_named(arguments: list[str], difference: str) -> None:
+    """The command takes the last of two: that ours is there as well proves nothing (operator fact 5.2)."""
+    spec = {"logLevel": "Debug"}
+    made = cronjob(spec)
+    container = made["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]
+    container["args"] = ["-c", "prune", "arg0", *container["args"], *arguments]
+    assert cronjob_difference(expected_cronjob(spec), made) == difference
+
+
+@pytest.mark.parametrize(
+    ("job", "difference"),
+    [({"suspend": True}, "Jobs that are made suspended"), ({"parallelism": 0}, "Jobs with parallelism 0")],
+)
+def test_jobs_that_never_run_are_named(job: dict[str, Any], difference: str) -> None:
+    """The schedule is right, and nothing is ever pruned."""
+    made = cronjob({})
+    made["spec"]["jobTemplate"]["spec"] |= job
+    assert cronjob_difference(expected_cronjob({}), made) == difference
+
+
+OPERATOR = "cluster-image-registry-operator"
+RENDERED: dict[str, Any] = {"f:schedule": {}, "f:jobTemplate": {"f:spec": {"f:backoffLimit": {}}}}
+
+
+def written(**fields: dict[str, Any]) -> dict[str, Any]:
+    """A CronJob whose spec's fields were last written by these managers (_ stands for -)."""
+    managed = [
+        {"manager": manager.replace("_", "-"), "operation": "Update", "fieldsV1": {"f:spec": entry}}
+        for manager, entry in fields.items()
+    ]
+    controller = {
+        "manager": "kube-controller-manager",
+        "subresource": "status",
+        "fieldsV1": {"f:status": {"f:lastScheduleTime": {}}},
+    }
+    return {**cronjob({}), "metadata": {"managedFields": [*managed, controller]}}
+
+
+def of_container(**fields: Any) -> dict[str, Any]:
+    """Entries for fields of the CronJob's container (f: goes before each name)."""
+    named = {f"f:{name}": below for name, below in fields.items()}
+    containers = {'k:{"name":"image-pruner"}': {".": {}, **named}}
+    return {"f:jobTemplate": {"f:spec": {"f:template": {"f:spec": {"f:containers": containers}}}}}
+
+
+@pytest.mark.parametrize(
+    ("entry", "fields"),
+    [
+        ({"f:startingDeadlineSeconds": {}}, ["startingDeadlineSeconds"]),
+        (of_container(command={}, args={}), ["args", "command"]),
+        (of_container(image={}), []),
+        (of_container(resources={"f:requests": {"f:cpu": {}}}), ["resources.requests.cpu"]),
+        ({"f:schedule": {}, "f:suspend": {}}, []),
+        ({"f:jobTemplate": {"f:spec": {"f:suspend": {}}}}, ["suspend"]),
+        ({"f:jobTemplate": {"f:spec": {"f:template": {"f:metadata": {"f:annotations": {}}}}}}, []),
+    ],
+)
+def test_what_somebody_else_wrote_into_the_cronjob_is_named(entry: dict[str, Any], fields: list[str]) -> None:
+    """What the operator renders cannot all be predicted, but the API server records who wrote it.
+
+    The image may come from a mirror of the site; what is compared by value needs no author.
+    """
+    live = written(kubectl_edit=entry, cluster_image_registry_operator=RENDERED)
+    assert cronjob_edits(expected_cronjob({}), live, {OPERATOR}) == ({"kubectl-edit": fields} if fields else {})
+
+
+def test_an_operator_under_another_name_is_not_taken_for_somebody_else() -> None:
+    """Only where the operator is known among the authors does another one prove an edit."""
+    live = written(another_name=of_container(args={}))
+    assert cronjob_edits(expected_cronjob({}), live, {OPERATOR}) == {}
+    assert cronjob_edits(expected_cronjob({}), cronjob({}), {OPERATOR}) == {}

@@ -6,7 +6,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Outcome, Plan, Write
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import Done, Failed, Verdict, Waiting
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
+    Done,
+    Failed,
+    Verdict,
+    Waiting,
+    count,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import mapping_at
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.goal import (
     JSON,
@@ -40,8 +46,8 @@ def judge(goal: LimitsGoal, snapshot: LimitsSnapshot) -> Verdict:
             "Correct what the namespaces' reasons name, then run the task again.",
         )
     kept = sum(step.action == "kept" for step in goal.steps)
-    stay = f"; {kept} objects that were not made by this collection stay" if kept else ""
-    return Done(_reached(goal, 0) + stay)
+    stay = "that was not made by this collection stays" if kept == 1 else "that were not made by this collection stay"
+    return Done(_reached(goal, 0) + (f"; {count(kept, 'object')} {stay}" if kept else ""))
 
 
 def shortfalls(goal: LimitsGoal, snapshot: LimitsSnapshot) -> dict[str, str]:
@@ -50,7 +56,8 @@ def shortfalls(goal: LimitsGoal, snapshot: LimitsSnapshot) -> dict[str, str]:
 
 
 def _reached(goal: LimitsGoal, behind: int) -> str:
-    done = len(goal.checked) - behind
+    kept = {step.namespace for step in goal.steps if step.action == "kept"}
+    done = len(goal.checked) - behind - len(kept.intersection(goal.checked))
     state = "hold the limits" if goal.intent.present else "are without the limits"
     return f"{done} of {len(goal.namespaces)} namespaces {state}"
 
@@ -126,9 +133,9 @@ def _uncounted_warnings(counts: Mapping[str, int], namespaces: int) -> tuple[str
     if not counts:
         return ()
     keys: dict[int, list[str]] = {}
-    for key, count in sorted(counts.items()):
-        keys.setdefault(count, []).append(key)
-    where = "; ".join(f"{', '.join(same)} (in {count} of {namespaces} namespaces)" for count, same in keys.items())
+    for key, number in sorted(counts.items()):
+        keys.setdefault(number, []).append(key)
+    where = "; ".join(f"{', '.join(same)} (in {number} of {namespaces} namespaces)" for number, same in keys.items())
     text = (
         "ResourceQuota: no controller of this cluster counts these keys, so their limits have no effect (they are in "
     )

@@ -10,7 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Plan, Readings, Ref, Write
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import (
+    Denied,
+    Plan,
+    Reading,
+    Readings,
+    Ref,
+    Write,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import mapping_at, namespaced
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import parse_quantity
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.goal import (
@@ -32,6 +39,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limit
     RANGE,
     LimitsIntent,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.others import keeper, stricter
 
 # -- reading -----------------------------------------------------------------------------------------------------------
 
@@ -42,7 +50,7 @@ def needs(intent: LimitsIntent, seen: Readings) -> list[Ref]:
         return []
     refs = _namespace_refs(intent)
     if all(ref.label in seen for ref in refs):
-        refs += _object_refs(intent, selected(intent, seen)[0])
+        refs += _object_refs(intent, selected(intent, seen)[0], seen)
     return [ref for ref in refs if ref.label not in seen]
 
 
@@ -55,15 +63,19 @@ def _namespace_refs(intent: LimitsIntent) -> list[Ref]:
     return [Ref("namespaces", path, collection=True, required=True, keep=_reduced_namespace)]
 
 
-def _object_refs(intent: LimitsIntent, namespaces: tuple[str, ...]) -> list[Ref]:
+def _object_refs(intent: LimitsIntent, namespaces: tuple[str, ...], seen: Readings) -> list[Ref]:
+    """Our objects and, where limits are to be set, those of others; ours alone where the others may not be listed."""
     refs = []
     for kind, namespace, path in collections(intent, namespaces):
         name = intent.object_name(kind)
-        if namespace:
+        label = f"{kind} {namespace}" if namespace else kind
+        if not intent.present and not namespace:
+            refs.append(Ref(label, path, True, True, field_selector=f"metadata.name={name}", keep=reduced))
+        elif intent.present:
+            refs.append(Ref(label, path, True, required=not namespace, keep=keeper(intent, kind)))
+        if namespace and (not intent.present or isinstance(seen.get(label), Denied)):
             path = namespaced(namespace, RESOURCE[kind], name)
-            refs.append(Ref(f"{kind} {namespace}", path, required=True, keep=reduced))
-        else:
-            refs.append(Ref(kind, path, True, True, field_selector=f"metadata.name={name}", keep=reduced))
+            refs.append(Ref(f"{label} alone", path, required=True, keep=reduced))
     return refs
 
 
@@ -94,11 +106,27 @@ def live_objects(intent: LimitsIntent, namespaces: tuple[str, ...], seen: Readin
     chosen = set(namespaces)
     live: dict[str, dict[str, JSON]] = {QUOTA: {}, RANGE: {}}
     for kind, namespace, _path in collections(intent, namespaces):
-        found = seen.get(f"{kind} {namespace}" if namespace else kind)
-        for item in found if isinstance(found, tuple) else (found,):
-            if isinstance(item, Mapping) and mapping_at(item, "metadata").get("namespace") in chosen:
+        label = f"{kind} {namespace}" if namespace else kind
+        for item in (*_items(seen.get(label)), *_items(seen.get(f"{label} alone"))):
+            meta = mapping_at(item, "metadata")
+            if meta.get("namespace") in chosen and meta.get("name") == intent.object_name(kind):
                 live[kind][item["metadata"]["namespace"]] = item
     return live
+
+
+def _items(found: Reading) -> tuple[JSON, ...]:
+    """The objects of a collection, or the one object."""
+    if isinstance(found, tuple):
+        return found
+    return (found,) if isinstance(found, Mapping) else ()
+
+
+def _stricter(intent: LimitsIntent, namespaces: tuple[str, ...], seen: Readings) -> str:
+    """See others.stricter."""
+    items: dict[str, tuple[JSON, ...]] = {QUOTA: (), RANGE: ()}
+    for kind, namespace, _path in collections(intent, namespaces):
+        items[kind] += _items(seen.get(f"{kind} {namespace}" if namespace else kind))
+    return stricter(intent, items, frozenset(namespaces))
 
 
 # -- deciding ----------------------------------------------------------------------------------------------------------
@@ -117,6 +145,9 @@ def plan(intent: LimitsIntent, seen: Readings) -> Plan[LimitsGoal]:
     )
     findings = [step.finding for step in found if step.finding]
     warnings = [step.warning for step in found if step.warning][:NAMED]
+    others = _stricter(intent, namespaces, seen) if intent.present else ""
+    if others:
+        warnings.append(others)
     if not namespaces:
         reason = f"namespace_selector {intent.selector!r} matches none." if intent.selector else "namespaces is empty."
         warnings.append(f"No namespace was selected: {reason}")

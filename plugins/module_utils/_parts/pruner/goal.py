@@ -15,6 +15,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdic
     Unseen,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.log import LogFinding
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 JSON = Mapping[str, Any]
 
@@ -27,10 +28,12 @@ class PrunerNeed(Need):
 
 @dataclass(frozen=True)
 class PrunerGoal:
-    """What must be true. min_generation: of ImagePruner after our write."""
+    """What must be true. min_generation: of ImagePruner after our write. changed: whether we wrote it."""
 
     spec: JSON
     min_generation: int
+    platform: Platform
+    changed: bool = False
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     mapping_at,
     observed_generation,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.owners import writers
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import normalise, plain
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.goal import (
     JSON,
@@ -33,12 +34,20 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.prune
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.fields import diff
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import explain
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.rendering import (
+    ExpectedCronJob,
     cronjob_difference,
+    cronjob_edits,
     expected_cronjob,
 )
 
 SYNC_ERROR_SECONDS = 4.0
 """How long a refusal must stay before it counts; newer operators report it after two minutes only."""
+EDITED_SECONDS = 4.0
+"""How long a CronJob may differ that the operator has no reason to rewrite: its watch may lag behind ImagePruner's."""
+UNWRITTEN_SECONDS = 20.0
+"""The same after a change: the operator may be repeating a write that failed, without having reported it."""
+SHOWN = 5
+"""How many fields of one writer are named."""
 
 
 def judge(goal: PrunerGoal, snapshot: PrunerSnapshot, history: History) -> tuple[Verdict, History]:
@@ -46,7 +55,7 @@ def judge(goal: PrunerGoal, snapshot: PrunerSnapshot, history: History) -> tuple
     signs = Signs(history, snapshot.at)
     pruner = snapshot.pruner if isinstance(snapshot.pruner, Mapping) else None
     if pruner is None:
-        return Waiting("ImagePruner/cluster is not there; the operator creates it again"), history
+        return Waiting("ImagePruner/cluster is not there; the operator creates it again", on_operator=True), history
     spec = mapping_at(pruner, "spec")
     stored, observed = generation(pruner), observed_generation(pruner)
     if stored < goal.min_generation:
@@ -71,10 +80,13 @@ def judge(goal: PrunerGoal, snapshot: PrunerSnapshot, history: History) -> tuple
         warning = "The CronJob could not be read, so it is not proven that it carries this schedule."
         return Done("ImagePruner stored and observed, CronJob not seen", (warning,)), signs.history()
     if not isinstance(snapshot.cronjob, Mapping):
-        return Waiting("the CronJob does not exist yet"), signs.history()
+        return Waiting("the CronJob does not exist yet", on_operator=True), signs.history()
     expected = expected_cronjob(spec)
-    differing = cronjob_difference(expected, snapshot.cronjob)
+    differing = _cronjob_differs(expected, snapshot.cronjob, pruner)
     if differing:
+        window = UNWRITTEN_SECONDS if goal.changed else EDITED_SECONDS
+        if signs.lasted(f"cronjob:{differing}") >= window:
+            return _edited(goal, differing), signs.history()
         return Waiting(f"the CronJob still has {differing}"), signs.history()
     if condition(pruner, "Available").status == "False":
         return Waiting(f"the operator says {condition(pruner, 'Available').text}"), signs.history()
@@ -83,6 +95,39 @@ def judge(goal: PrunerGoal, snapshot: PrunerSnapshot, history: History) -> tuple
         return Waiting("the last pruning job failed; reading its log", frozenset({PrunerNeed.LOG})), signs.history()
     state = "suspended" if expected.suspend else f"runs at {expected.schedule}"
     return Done(f"CronJob {state}, {' '.join(expected.arguments[:2])}", warnings), signs.history()
+
+
+def _cronjob_differs(expected: ExpectedCronJob, cronjob: JSON, pruner: JSON) -> str:
+    """What in the CronJob is not what the operator renders; empty when all of it is, as far as can be seen.
+
+    The operator is known by what writes the status of ImagePruner.
+    """
+    differing = cronjob_difference(expected, cronjob)
+    if differing:
+        return differing
+    edits = cronjob_edits(expected, cronjob, writers(pruner, "status"))
+    return "; ".join(f"{', '.join(fields[:SHOWN])} written by {manager}" for manager, fields in edits.items())
+
+
+def _edited(goal: PrunerGoal, differing: str) -> Failed:
+    """The operator has looked at this spec, and rewrites the CronJob when its own rendering changes, not before."""
+    platform = goal.platform
+    what = "The CronJob is not what the operator renders from ImagePruner/cluster"
+    if goal.changed:
+        cause = (
+            f"{what}, although the operator has looked at the change: it could not write the CronJob and has not "
+            "reported that yet, or somebody has edited the CronJob"
+        )
+    else:
+        cause = f"{what}: somebody has edited it, and the operator does not undo that"
+    return Failed(
+        "CronJobDiffers",
+        f"CronJob {platform.cronjob} has {plain(differing)}",
+        f"{cause}.",
+        f"Delete the CronJob (kubectl -n {platform.namespace} delete cronjob {platform.cronjob}; Jobs of it that still "
+        "run are deleted with it): the operator makes it again from ImagePruner/cluster at once. Then run the task "
+        "again.",
+    )
 
 
 def _job_warnings(pruner: JSON, snapshot: PrunerSnapshot) -> tuple[str, ...] | None:

@@ -61,7 +61,8 @@ class PrunerPart(Part[PrunerGoal, PrunerSnapshot]):
 
     def aim(self, goal: PrunerGoal, seen: Readings, failures: Mapping[str, str]) -> PrunerGoal:
         """The generation that carries our values is known once the write has been answered."""
-        return replace(goal, min_generation=max(goal.min_generation, generation(seen["pruner"])))
+        stored = generation(seen["pruner"])
+        return replace(goal, min_generation=max(goal.min_generation, stored), changed=stored > goal.min_generation)
 
     def first(self, goal: PrunerGoal, seen: Readings, at: float) -> PrunerSnapshot:
         """Both objects, as they were read."""

@@ -54,7 +54,7 @@ def plan(intent: PrunerIntent, seen: Readings) -> Plan[PrunerGoal]:
     return Plan(
         writes=writes,
         checks=(_schedule_check(platform, schedule),) if schedule else (),
-        goal=PrunerGoal(spec, generation(live)),
+        goal=PrunerGoal(spec, generation(live), platform),
     )
 
 

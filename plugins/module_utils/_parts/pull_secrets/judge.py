@@ -15,6 +15,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdic
     Verdict,
     Waiting,
     changed_back,
+    count,
     not_observed,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import names
@@ -35,6 +36,8 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._registry.fi
 
 SPEC_CHANGED_SECONDS = 3.0
 """How long a field must differ again before it counts as changed back."""
+SHOWN = 5
+"""How many gaps or namespaces a line names."""
 
 
 def judge(goal: PullSecretsGoal, snapshot: PullSecretsSnapshot, history: History) -> tuple[Verdict, History]:
@@ -65,10 +68,17 @@ def judge(goal: PullSecretsGoal, snapshot: PullSecretsSnapshot, history: History
     chosen = checked_namespaces(goal, snapshot)
     found = gaps(goal, mapping_at(config, "spec"), snapshot)
     if found:
-        first = "; ".join(f"{gap.namespace}{f'/{gap.account}' if gap.account else ''}: {gap.what}" for gap in found[:5])
-        more = f" and {len(found) - 5} more" if len(found) > 5 else ""
-        return Waiting(f"{settled}; {len(found)} gaps in {len(chosen)} namespaces: {first}{more}"), signs.history()
-    return Done(f"{settled}; {len(chosen)} namespaces are as they should be", warnings), signs.history()
+        first = "; ".join(
+            f"{gap.namespace}{f'/{gap.account}' if gap.account else ''}: {gap.what}" for gap in found[:SHOWN]
+        )
+        more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        where = f"{count(len(found), 'gap')} in {count(len(chosen), 'namespace')}"
+        return Waiting(f"{settled}; {where}: {first}{more}"), signs.history()
+    doubtful = _doubtful(goal, mapping_at(config, "spec", FIELD), snapshot)
+    judged = len(chosen) - len(doubtful)
+    state = "is as it should be" if judged == 1 else "are as they should be"
+    summary = f"{settled}; {count(judged, 'namespace')} {state}"
+    return Done(summary, warnings + _doubt(doubtful, snapshot)), signs.history()
 
 
 _NOT_SET = (
@@ -120,6 +130,8 @@ def gaps(goal: PullSecretsGoal, spec: JSON, snapshot: PullSecretsSnapshot) -> li
             found.append(Gap(namespace, "", "the namespace does not exist"))
             continue
         secrets = made.get(namespace, set())
+        if _served(goal, settings, namespace) is None:
+            continue
         if not _served(goal, settings, namespace):
             if namespace in bound:
                 found.append(Gap(namespace, "", f"still has the RoleBinding {binding_name(goal.platform)}"))
@@ -142,11 +154,35 @@ def _items(seen: State) -> tuple[JSON, ...]:
     return seen if isinstance(seen, tuple) else ()
 
 
-def _served(goal: PullSecretsGoal, settings: JSON, namespace: str) -> bool:
-    """Whether the controller gives this namespace pull secrets."""
+def _served(goal: PullSecretsGoal, settings: JSON, namespace: str) -> bool | None:
+    """Whether the controller gives this namespace pull secrets; None when that is not documented.
+
+    Which namespaces count as system ones is not (operator fact 0.7), so of those that may, nothing is required.
+    """
     if settings.get("managementState", "Managed") != "Managed" or namespace in (
         settings.get("ignoredNamespaces") or ()
     ):
         return False
-    system = namespace.startswith("kube-") or namespace == goal.platform.namespace
-    return not (settings.get("ignoreSystemNamespaces") and system)
+    perhaps_system = namespace.startswith("kube-") or namespace.endswith("-system")
+    system = perhaps_system or namespace == goal.platform.namespace
+    return None if settings.get("ignoreSystemNamespaces") and system else True
+
+
+def _doubtful(goal: PullSecretsGoal, settings: JSON, snapshot: PullSecretsSnapshot) -> list[str]:
+    """The namespaces that nothing is required of."""
+    return [name for name in checked_namespaces(goal, snapshot) if _served(goal, settings, name) is None]
+
+
+def _doubt(names: list[str], snapshot: PullSecretsSnapshot) -> tuple[str, ...]:
+    """What is there in namespaces that nothing is required of, as a warning."""
+    if not names:
+        return ()
+    having = {mapping_at(item, "metadata").get("namespace") for item in _items(snapshot.secrets)}
+    found = [f"{name} {'has' if name in having else 'does not have'} managed pull secrets" for name in names[:SHOWN]]
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return (
+        (
+            "System namespaces are ignored, and which ones these are is not documented, so nothing was required of: "
+            f"{'; '.join(found)}{more}."
+        ),
+    )

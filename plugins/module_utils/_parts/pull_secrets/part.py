@@ -67,6 +67,7 @@ class PullSecretsPart(Part[PullSecretsGoal, PullSecretsSnapshot]):
                 f"{platform.api}/configs",
                 lambda snapshot, state: replace(snapshot, config=only(state)),
                 field_selector=f"metadata.name={platform.singleton}",
+                required=True,
             )
         ]
         if goal.checks:

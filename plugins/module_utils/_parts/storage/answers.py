@@ -6,6 +6,7 @@ from __future__ import annotations
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
     UNSEEN,
     Done,
+    Effect,
     Failed,
     Need,
     Verdict,
@@ -130,6 +131,7 @@ def _unreachable(case: Case, accepted: str, probe: Probe) -> Verdict:
         f"The registry could not be asked through the API server ({probe.via}); its storage is not proven.",
         "Check the registry's Service and network policies; where the API server cannot reach Pods at all, "
         "use probe: skip.",
+        Effect.UNCONFIRMED,
     )
 
 
@@ -142,6 +144,7 @@ def _not_probed(case: Case, summary: str, probe: Probe) -> Verdict:
             "The registry was not probed: the API server refuses the proxy to this user, and probe is "
             f"'{case.goal.probe}'.",
             f"Allow {verbs} on pods/proxy and services/proxy in the registry's namespace, or use probe: auto.",
+            Effect.UNCONFIRMED,
         )
     warning = (
         f"The registry was not probed, so its storage is not proven to work: {probe.detail}. "
@@ -167,6 +170,7 @@ def _upload_refused(case: Case, probe: Probe) -> Verdict:
         f"The registry reaches its storage, but takes no upload ({probe.via}), so it is not proven that images can "
         "be pushed, and probe is 'write'.",
         remedy,
+        Effect.UNCONFIRMED,
     )
 
 

@@ -6,8 +6,15 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import UNSEEN, Need, Signs, Waiting
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
+    UNSEEN,
+    Need,
+    Signs,
+    Waiting,
+    not_observed,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.deployment import rollout
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
     NOTHING,
@@ -150,6 +157,10 @@ class Case:
         if self.goal.backend == "s3" and self.fresh and made:
             self.signs.keep("made")
 
+    def unnoticed(self) -> Waiting:
+        """Waiting for the operator to look at this generation."""
+        return replace(self.waiting(not_observed(self.generation, self.observed).why), on_operator=True)
+
     def waiting(self, why: str, *needs: Need) -> Waiting:
         """Waiting for the operator or the rollout; from now on, old Pods and the log matter as well."""
         self.signs.keep("moved")
@@ -157,11 +168,6 @@ class Case:
         if self.claim_phase not in ("", "Bound") and class_name and self.snapshot.storage_class is UNSEEN:
             needs = (*needs, StorageNeed.STORAGE_CLASS)
         return Waiting(why, frozenset(needs))
-
-
-def count(number: int, noun: str) -> str:
-    """``1 Pod``, ``2 Pods``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def short(text: str, limit: int = 160) -> str:

@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 from urllib.parse import quote
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import Seen
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import UNSEEN, Seen
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
     ApiError,
     Client,
@@ -176,21 +176,26 @@ def log(client: Client, platform: Platform, goal: StorageGoal, snapshot: Storage
     return tuple(findings)
 
 
-def warning_events(client: Client, platform: Platform, claim: str | None) -> list[str]:
-    """Warnings of the namespace about the registry's Pods and its claim, newest last; nothing when not allowed."""
+def warning_events(client: Client, platform: Platform) -> list[JSON]:
+    """Warnings of the registry's namespace; nothing when not allowed."""
     try:
         items, _version = client.list(namespaced(platform.namespace, "events"), field_selector="type=Warning")
     except (ApiError, ClientError):
         return []
-    lines = []
-    for item in sorted(items, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or "")):
-        about = item.get("involvedObject") or {}
-        name = str(about.get("name") or "")
-        if name.startswith(platform.deployment) or name == claim:
-            line = f"{about.get('kind')}/{name}: {item.get('reason')}: {item.get('message')}"
-            if line not in lines:
-                lines.append(line)
-    return lines[-5:]
+    return items
+
+
+def deployment(client: Client, platform: Platform) -> Seen:
+    """The registry's Deployment, None when it does not exist, unseen when it cannot be read.
+
+    By a list, which the wait needs the right to anyway; without a resourceVersion it is never older than what was seen.
+    """
+    path = namespaced(platform.namespace, "deployments", api="/apis/apps/v1")
+    try:
+        items, _version = client.list(path, field_selector=f"metadata.name={platform.deployment}")
+    except (ApiError, ClientError):
+        return UNSEEN
+    return items[0] if items else None
 
 
 def storage_class(client: Client, name: str) -> Seen:

@@ -27,6 +27,7 @@ class StorageNeed(Need):
     PROBE = "probe"
     LOG = "log"
     STORAGE_CLASS = "storage class"
+    DEPLOYMENT = "deployment"
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class StorageGoal:
     deployment_generation_over: the Deployment's generation must be greater than this one; set when something that
         shows in no spec field was changed (credentials, a CA bundle), so that the old rollout is never taken for ours.
     deployment_uid: which Deployment that generation belongs to ("" when not known); another one is newer in any case.
+    changed_at: when Config or what goes with it was last written, by the API server's clock; "" when not known.
     renewal_may_not_come: the Pods may have been started with these values already, and nobody can tell beforehand.
     """
 
@@ -49,6 +51,7 @@ class StorageGoal:
     claim: str | None = None
     deployment_generation_over: int | None = None
     deployment_uid: str = ""
+    changed_at: str = ""
     renewal_may_not_come: bool = False
     probe: str = "auto"  # "auto", "require", "write", "skip"
     container: str = "registry"
@@ -56,13 +59,18 @@ class StorageGoal:
 
 @dataclass(frozen=True)
 class StorageSnapshot(Snapshot):
-    """What the cluster showed at one moment. storage_class: the claim's own, empty when it may not be read."""
+    """What the cluster showed at one moment. storage_class: the claim's own, empty when it may not be read.
+
+    requested_at: when the Deployment was last read by a request of its own (monotonic seconds), whose answer is never
+    older than anything seen before; what is watched may arrive late.
+    """
 
     config: Seen = UNSEEN
     deployment: Seen = UNSEEN
     pods: State = UNSEEN
     claim: Seen = UNSEEN
     storage_class: Seen = UNSEEN
+    requested_at: float = float("-inf")
     probes: tuple[Probe, ...] | Unseen = UNSEEN
     log: tuple[LogFinding, ...] | Unseen = UNSEEN
 

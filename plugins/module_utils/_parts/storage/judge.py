@@ -16,10 +16,10 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdic
     Signs,
     Verdict,
     Waiting,
-    not_observed,
+    count,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.answers import judge_answers
-from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.case import Case, count, short
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.case import Case, short
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import (
     StorageGoal,
     StorageNeed,
@@ -76,7 +76,7 @@ def _serving(case: Case) -> Verdict:
     if not case.fresh:
         if case.claim_appeared:
             return case.waiting("the operator has not noticed yet that the claim exists")
-        return case.waiting(not_observed(case.generation, case.observed).why)
+        return case.unnoticed()
     if case.claim_appeared and case.progressing.reason == "Error":
         return case.waiting("the claim exists now; the operator has not noticed yet (it retries with increasing delay)")
     case.signs.hold("fresh")
@@ -96,6 +96,8 @@ def _serving(case: Case) -> Verdict:
     unchanged = case.signs.kept("moved") and case.signs.kept(case.deployment_edition)
     if unchanged and case.signs.now - case.signs.hold("fresh") < NO_ROLLOUT:
         return case.waiting(f"{accepted}; checking whether the Deployment follows")
+    if unchanged and case.snapshot.requested_at < case.signs.hold("fresh"):
+        return case.waiting(f"{accepted}; checking whether the Deployment follows", StorageNeed.DEPLOYMENT)
     missing = pods_left(case) or case.claim_note
     if missing:
         return case.waiting(f"{accepted}; rollout complete, {missing.lstrip(', ')}")
@@ -105,7 +107,7 @@ def _serving(case: Case) -> Verdict:
 def _removed(case: Case) -> Verdict:
     """Removed, and in products without a default the same for an unset state (operator fact 0.2)."""
     if not case.fresh:
-        return case.waiting(not_observed(case.generation, case.observed).why)
+        return case.unnoticed()
     for reported, status in ((case.available, "True"), (case.progressing, "False")):
         if (reported.status, reported.reason) != (status, "Removed"):
             return case.waiting(f"the operator says {reported.text}")
@@ -119,7 +121,7 @@ def _removed(case: Case) -> Verdict:
 def _unmanaged(case: Case) -> Verdict:
     """The operator has taken note that it must not act."""
     if not case.fresh:
-        return case.waiting(not_observed(case.generation, case.observed).why)
+        return case.unnoticed()
     for reported in (case.available, case.progressing):
         if reported.reason != "Unmanaged":
             return case.waiting(f"the operator says {reported.text}")

@@ -19,6 +19,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdic
     UNSEEN,
     History,
     Need,
+    Seen,
     State,
     Verdict,
     only,
@@ -30,8 +31,10 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     mapping_at,
     namespaced,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.owners import last_written
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.pods import owned_pods
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage import evidence
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.events import telling_events
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import (
     JSON,
     StorageGoal,
@@ -70,7 +73,8 @@ class StoragePart(Part[StorageGoal, StorageSnapshot]):
 
     def aim(self, goal: StorageGoal, seen: Readings, failures: Mapping[str, str]) -> StorageGoal:
         """The generation that carries our values is known once the patch has been answered."""
-        return replace(goal, min_generation=max(goal.min_generation, generation(seen["config"])))
+        written = max(last_written(seen.get(label)) for label in ("config", "secret", "ca"))
+        return replace(goal, min_generation=max(goal.min_generation, generation(seen["config"])), changed_at=written)
 
     def first(self, goal: StorageGoal, seen: Readings, at: float) -> StorageSnapshot:
         """Config, Deployment and claim, as they were read."""
@@ -119,6 +123,11 @@ class StoragePart(Part[StorageGoal, StorageSnapshot]):
     ) -> StorageSnapshot:
         """The registry's answers, its log, the claim's StorageClass."""
         snapshot = _own_pods(snapshot)
+        if StorageNeed.DEPLOYMENT in needs:
+            found = evidence.deployment(client, self.platform)
+            if found is not UNSEEN:
+                state = (found,) if isinstance(found, Mapping) else ()
+                snapshot = replace(_with_deployment(snapshot, state), requested_at=time.monotonic())
         if StorageNeed.PROBE in needs:
             snapshot = replace(snapshot, probes=evidence.probes(client, self.platform, goal, snapshot))
         if StorageNeed.LOG in needs:
@@ -153,9 +162,10 @@ class StoragePart(Part[StorageGoal, StorageSnapshot]):
         """Config/cluster."""
         return snapshot.config if isinstance(snapshot.config, Mapping) else None
 
-    def events(self, client: Client, goal: StorageGoal) -> list[str]:
+    def events(self, client: Client, goal: StorageGoal, snapshot: StorageSnapshot) -> list[str]:
         """Warnings about the registry's Pods and its claim."""
-        return evidence.warning_events(client, self.platform, goal.claim)
+        found = evidence.warning_events(client, self.platform)
+        return telling_events(found, self.platform, goal, _own_pods(snapshot))
 
 
 # What was probed or logged before a Pod or the Deployment changed says nothing about what runs now.
@@ -167,8 +177,16 @@ def _with_config(snapshot: StorageSnapshot, state: State) -> StorageSnapshot:
 
 def _with_deployment(snapshot: StorageSnapshot, state: State) -> StorageSnapshot:
     deployment = only(state)
+    if _is_older(deployment, snapshot.deployment):
+        return snapshot  # a watch that lags behind what was requested
     fresh = snapshot if deployment == snapshot.deployment else snapshot.without_evidence()
     return replace(fresh, deployment=deployment)
+
+
+def _is_older(state: Seen, known: Seen) -> bool:
+    """Whether it is an earlier edition of the same object."""
+    same = mapping_at(state, "metadata").get("uid") == mapping_at(known, "metadata").get("uid")
+    return bool(state) and same and generation(state) < generation(known)
 
 
 def _with_pods(snapshot: StorageSnapshot, state: State) -> StorageSnapshot:

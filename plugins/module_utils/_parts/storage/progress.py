@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import UNSEEN
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import UNSEEN, count
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.deployment import Rollout
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import names
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
@@ -13,7 +13,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     mapping_at,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.pods import old_pods, terminating_pods
-from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.case import ELSEWHERE, Case, count
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.case import ELSEWHERE, Case
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.fields import diff
 
 NO_RENEWAL = 8.0

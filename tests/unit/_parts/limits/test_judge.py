@@ -6,12 +6,14 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Plan
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import Done
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits import judge as _judge
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.goal import (
     LimitsGoal,
     LimitsSnapshot,
+    Step,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.intent import QUOTA
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.intent import QUOTA, RANGE
 from tests.unit._parts.limits.situations import ENTRIES, HARD, intent, limit_range, quota
 
 
@@ -54,3 +56,31 @@ def test_one_warning_lists_all_keys_that_no_controller_counts(
         f"status.hard but not in status.used): {keys}."
     )
     assert outcome.warnings == ((text,) if keys else ())
+
+
+@pytest.mark.parametrize(
+    ("kept", "summary"),
+    [
+        ((), "2 of 2 namespaces are without the limits"),
+        (
+            (("a", QUOTA),),
+            "1 of 2 namespaces are without the limits; 1 object that was not made by this collection stays",
+        ),
+        (
+            (("a", QUOTA), ("a", RANGE)),
+            "1 of 2 namespaces are without the limits; 2 objects that were not made by this collection stay",
+        ),
+        (
+            (("a", QUOTA), ("b", QUOTA)),
+            "0 of 2 namespaces are without the limits; 2 objects that were not made by this collection stay",
+        ),
+    ],
+)
+def test_a_namespace_whose_own_quota_stays_is_not_without_limits(
+    kept: tuple[tuple[str, str], ...], summary: str
+) -> None:
+    """What somebody made by hand stays and limits on."""
+    steps = tuple(Step(namespace, kind, "kept") for namespace, kind in kept)
+    live = {QUOTA: {name: quota(HARD) for name, kind in kept if kind == QUOTA}}
+    goal = LimitsGoal(intent(state="absent"), ("a", "b"), steps)
+    assert _judge.judge(goal, LimitsSnapshot(at=0.0, live=live)) == Done(summary)

@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
     Done,
     Failed,
@@ -20,6 +22,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.prune
     PrunerNeed,
     PrunerSnapshot,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.rendering import expected_cronjob
 from tests.unit._parts.pruner.situations import pruner
 
@@ -67,7 +70,7 @@ def test_the_recording_of_five_changes() -> None:
             state["cronjob"] = _cronjob(line)
         elif line["kind"] == "Action" and "patch ImagePruner " in line["do"]:
             patch = json.loads(line["do"].split("patch ImagePruner ", 1)[1])["spec"]
-            goal = PrunerGoal(patch, state["pruner"]["metadata"]["generation"] + 1)
+            goal = PrunerGoal(patch, state["pruner"]["metadata"]["generation"] + 1, ALAUDA, changed=True)
             history, began = History(), line["t"]
             verdicts.append((began, Waiting("not judged yet")))
         if goal is None:
@@ -107,11 +110,53 @@ def test_a_failed_job_is_reported_but_not_blamed_on_this_change() -> None:
     }
     cronjob = _cronjob({"schedule": "0 0 * * *", "suspend": False, "args": expected_cronjob({}).arguments})
     snapshot = PrunerSnapshot(at=0.0, pruner=live, cronjob=cronjob)
-    verdict, history = _judge.judge(PrunerGoal({}, 3), snapshot, History())
+    verdict, history = _judge.judge(PrunerGoal({}, 3, ALAUDA), snapshot, History())
     assert isinstance(verdict, Waiting)
     assert verdict.needs == {PrunerNeed.LOG}
     verdict, _history = _judge.judge(
-        PrunerGoal({}, 3), PrunerSnapshot(at=1.0, pruner=live, cronjob=cronjob, log=()), history
+        PrunerGoal({}, 3, ALAUDA), PrunerSnapshot(at=1.0, pruner=live, cronjob=cronjob, log=()), history
     )
     assert isinstance(verdict, Done)
     assert "BackoffLimitExceeded" in verdict.warnings[0]
+
+
+@pytest.mark.parametrize(("changed", "seconds"), [(False, _judge.EDITED_SECONDS), (True, _judge.UNWRITTEN_SECONDS)])
+def test_a_cronjob_that_was_edited_fails_soon_with_a_remedy_that_heals(changed: bool, seconds: float) -> None:
+    """The operator has looked at this spec and rewrites nothing (operator fact 5.5), so waiting longer does not help.
+
+    After a change of the spec it may be repeating a write, so that takes longer.
+    """
+    live = {**pruner({}), "status": {"observedGeneration": 3, "conditions": []}}
+    cronjob = _cronjob({"schedule": "1 1 * * *", "suspend": False, "args": expected_cronjob({}).arguments})
+    goal = PrunerGoal({}, 3, ALAUDA, changed=changed)
+    history, verdicts = History(), []
+    for at in (0.0, seconds - 0.1, seconds):
+        verdict, history = _judge.judge(goal, PrunerSnapshot(at=at, pruner=live, cronjob=cronjob), history)
+        verdicts.append(verdict)
+    assert [type(verdict) for verdict in verdicts] == [Waiting, Waiting, Failed]
+    failed = verdicts[-1]
+    assert isinstance(failed, Failed)
+    assert "schedule '1 1 * * *' instead of '0 0 * * *'" in failed.quoted
+    assert "kubectl -n image-registry-system delete cronjob image-pruner" in failed.remedy
+    assert ("could not write" in failed.cause) is changed
+
+
+def test_an_author_other_than_the_operator_is_named() -> None:
+    """The operator is known by what writes ImagePruner's status."""
+    author = {"manager": "the-operator", "operation": "Update", "subresource": "status", "fieldsV1": {"f:status": {}}}
+    live = pruner({})
+    live["metadata"]["managedFields"] = [author]
+    live["status"] = {"observedGeneration": 3, "conditions": []}
+    cronjob = _cronjob({"schedule": "0 0 * * *", "suspend": False, "args": expected_cronjob({}).arguments})
+    fields: dict[str, Any] = {"f:spec": {"f:jobTemplate": {"f:spec": {"f:backoffLimit": {}}}}}
+    managed = [{"manager": name, "fieldsV1": fields} for name in ("the-operator", "kubectl-edit")]
+    cronjob["metadata"] = {"managedFields": managed}
+    verdict, _history = _judge.judge(
+        PrunerGoal({}, 3, ALAUDA), PrunerSnapshot(at=0.0, pruner=live, cronjob=cronjob), History()
+    )
+    assert verdict == Waiting("the CronJob still has backoffLimit written by kubectl-edit")
+    cronjob["metadata"] = {"managedFields": managed[:1]}
+    verdict, _history = _judge.judge(
+        PrunerGoal({}, 3, ALAUDA), PrunerSnapshot(at=0.0, pruner=live, cronjob=cronjob), History()
+    )
+    assert isinstance(verdict, Done)

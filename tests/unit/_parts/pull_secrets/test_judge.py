@@ -60,6 +60,36 @@ def test_gaps_are_named_by_namespace_and_account() -> None:
     assert isinstance(done, Done)
 
 
+def test_nothing_is_required_of_a_namespace_that_may_be_a_system_one() -> None:
+    """Which ones the product ignores is not documented (operator fact 0.7); what is there is reported."""
+    system = ("kube-public", "cpaas-system", ALAUDA.namespace)
+    goal = PullSecretsGoal({}, 2, ALAUDA, namespaces=("team-a", *system))
+    seen = snapshot()
+    seen = replace(
+        seen,
+        namespaces=(*(seen.namespaces if isinstance(seen.namespaces, tuple) else ()), *map(named, system)),
+        secrets=(named("s1", "team-a"), named("s2", "kube-public")),
+    )
+    assert isinstance(seen.config, dict)
+    verdict, _history = _judge.judge(goal, seen, History())
+    assert isinstance(verdict, Waiting)
+    assert "cpaas-system: no RoleBinding" in verdict.why
+    seen.config["spec"]["imagePullSecret"]["ignoreSystemNamespaces"] = True
+    verdict, _history = _judge.judge(goal, seen, History())
+    assert isinstance(verdict, Done)
+    assert verdict.summary.endswith("; 1 namespace is as it should be")
+    (warning,) = verdict.warnings
+    assert warning == (
+        "System namespaces are ignored, and which ones these are is not documented, so nothing was required of: "
+        "kube-public has managed pull secrets; cpaas-system does not have managed pull secrets; "
+        "image-registry-system does not have managed pull secrets."
+    )
+    seen.config["spec"]["imagePullSecret"]["ignoredNamespaces"].append("kube-public")
+    verdict, _history = _judge.judge(goal, seen, History())
+    assert isinstance(verdict, Waiting)
+    assert "1 gap in 4 namespaces: kube-public: still has the managed Secret s2" in verdict.why
+
+
 def test_a_spec_that_is_changed_back_fails() -> None:
     """The operator can lose an edit (operator fact 2.3); that is reported, not waited for."""
     goal = PullSecretsGoal({"imagePullSecret": {"ignoredNamespaces": ["other"]}}, 2, ALAUDA)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -18,6 +19,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdic
     History,
     Verdict,
     Waiting,
+    sentence,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage import answers, progress, troubles
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import (
@@ -25,9 +27,12 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.stora
     StorageNeed,
     StorageSnapshot,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.judge import judge
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.judge import NO_ROLLOUT, judge
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.part import StoragePart
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.log import LogFinding
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.probe import Answer, Probe
+from tests.unit._parts.storage.situations import params
 
 Object = dict[str, Any]
 
@@ -152,7 +157,7 @@ GOAL = StorageGoal(
     backend="pvc",
     probe="skip",
 )
-AT_REST = StorageSnapshot(at=0.0, config=config(), deployment=deployment())
+AT_REST = StorageSnapshot(at=0.0, config=config(), deployment=deployment(), requested_at=math.inf)
 
 
 def condition(kind: str, status: str, reason: str = "", message: str = "", changed: str = "") -> Object:
@@ -864,7 +869,9 @@ def _object(value: Any) -> Any:
     _damaged(claim("Pending")).map(_object),
 )
 def test_no_object_however_damaged_breaks_the_judge(live: Object, shape: Object, one: Object, bound: Object) -> None:
-    snapshot = StorageSnapshot(at=0.0, config=live, deployment=shape, pods=(one, pod()), claim=bound)
+    snapshot = StorageSnapshot(
+        at=0.0, config=live, deployment=shape, pods=(one, pod()), claim=bound, requested_at=math.inf
+    )
     for goal in (GOAL, AUTO, StorageGoal(spec={"managementState": None}, min_generation=0)):
         verdict, _after, _history = watch(snapshot, 1.0, goal)
         assert isinstance(verdict, (Done, Waiting, Failed))
@@ -903,3 +910,34 @@ def test_an_operator_that_refuses_the_bundle_is_believed_first() -> None:
     verdict, after, _history = watch(later, 30.0, goal, history)
     assert isinstance(verdict, Failed)
     assert after <= troubles.OPERATOR_ERROR + 0.5
+
+
+def test_a_deployment_that_did_not_change_is_requested_before_it_counts() -> None:
+    """What is watched may arrive late; what was requested after the operator had looked cannot be older."""
+    late = replace(AT_REST, requested_at=-math.inf)
+    before = changed(config(), "status.observedGeneration", 6)
+    verdict, history = judge(GOAL, replace(late, config=before), History())
+    assert isinstance(verdict, Waiting)
+    for at in (1.0, 1.0 + NO_ROLLOUT):
+        verdict, history = judge(GOAL, replace(late, at=at), history)
+        assert isinstance(verdict, Waiting)
+        assert "checking whether the Deployment follows" in verdict.why
+    assert verdict.needs == {StorageNeed.DEPLOYMENT}
+    too_early, _history = judge(GOAL, replace(late, at=9.0, requested_at=0.5), history)
+    assert isinstance(too_early, Waiting)
+    verdict, _history = judge(GOAL, replace(late, at=9.0, requested_at=8.0), history)
+    assert "checking whether" not in sentence(verdict)
+
+
+def test_a_watch_that_lags_does_not_replace_what_was_requested() -> None:
+    newer = changed(deployment(), "metadata.generation", 29)
+    known = replace(AT_REST, deployment=newer)
+    target = next(
+        target
+        for target in StoragePart(ALAUDA, params(backend="emptydir")).targets(GOAL, known)
+        if target.label == "deployment"
+    )
+    assert target.absorb(known, (deployment(),)).deployment == newer
+    another = changed(deployment(), "metadata.uid", "another")
+    assert target.absorb(known, (another,)).deployment == another
+    assert target.absorb(known, ()).deployment is None

@@ -202,12 +202,12 @@ def states(run: Run) -> Iterator[StorageSnapshot]:
     ]
     config, deployment = _state(known)
     now = run.start
-    yield StorageSnapshot(at=now, config=config, deployment=deployment)
+    yield StorageSnapshot(at=now, config=config, deployment=deployment, requested_at=now)
     for moment in [*coming, None]:
         until = moment.t if moment is not None else run.end
         while now + TICK < until:
             now = round(now + TICK, 3)
-            yield StorageSnapshot(at=now, config=config, deployment=deployment)
+            yield StorageSnapshot(at=now, config=config, deployment=deployment, requested_at=now)
         if moment is None:
             return
         now = moment.t
@@ -215,7 +215,7 @@ def states(run: Run) -> Iterator[StorageSnapshot]:
             config = config_object(moment.line)
         else:
             deployment = deployment_object(moment.line)
-        yield StorageSnapshot(at=now, config=config, deployment=deployment)
+        yield StorageSnapshot(at=now, config=config, deployment=deployment, requested_at=now)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who wrote the fields of an object, as the API server records it in metadata.managedFields. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
+    JSON,
+    mapping_at,
+    mappings_at,
+)
+
+Path = tuple[str, ...]
+
+_NODES = 5000
+"""How many entries of one object are read at most."""
+
+
+def writers(item: object, subresource: str = "") -> frozenset[str]:
+    """The field managers that wrote through that subresource; "" for the object itself."""
+    entries = mappings_at(item, "metadata", "managedFields")
+    return frozenset(
+        str(entry.get("manager") or "") for entry in entries if (entry.get("subresource") or "") == subresource
+    )
+
+
+def last_written(item: object) -> str:
+    """When somebody last wrote the object itself, by the API server's clock (RFC 3339); "" when that is not known."""
+    entries = mappings_at(item, "metadata", "managedFields")
+    return max((str(entry.get("time") or "") for entry in entries if not entry.get("subresource")), default="")
+
+
+def owned_fields(item: object, section: str) -> dict[str, list[Path]]:
+    """By field manager, the fields under ``section`` that it wrote last; keys of lists are left out of the paths."""
+    found: dict[str, list[Path]] = {}
+    for entry in mappings_at(item, "metadata", "managedFields"):
+        if not entry.get("subresource"):
+            fields = mapping_at(entry, "fieldsV1", f"f:{section}")
+            found.setdefault(str(entry.get("manager") or ""), []).extend(_leaves(fields))
+    return {manager: paths for manager, paths in found.items() if paths}
+
+
+def _leaves(fields: JSON) -> Iterator[Path]:
+    pending: list[tuple[Path, JSON]] = [((), fields)]
+    for _node in range(_NODES):
+        if not pending:
+            return
+        path, below = pending.pop()
+        inner = [(key, mapping_at(below, key)) for key in below if key != "."]
+        if path and not inner:
+            yield path
+        pending += [((*path, key[2:]) if key.startswith("f:") else path, deeper) for key, deeper in inner]
