@@ -26,6 +26,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan i
     Reading,
     Ref,
     Write,
+    carried_out,
     with_answers,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
@@ -89,7 +90,7 @@ def reconcile(client: Client, parts: Sequence[Part[Any, Any]], options: Options)
         silent = ""
         for run in runs:
             if silent:
-                run.failure = f"Not attempted, because the API server had stopped answering: {silent}"
+                run.failure = report.not_attempted(silent, sent=bool(run.lost))
             else:
                 silent = run.write(client)
     observations = [run.observation(options, title=run.part.label if len(runs) > 1 else "") for run in runs]
@@ -123,6 +124,7 @@ class _Run(Generic[G, S]):
 
     refs, seen: what was read, by label. writes: those of the plan, as they were sent in the end.
     written: the API server's answers by the object's path, in check mode those of the dry run.
+    lost: writes whose answer was lost, by the object's path, until it is known what became of them.
     failures: why independent writes failed, by the object's path. failure: why the writing ended early.
     shared: patches of the same object by later parts, which go with ours.
     """
@@ -133,6 +135,7 @@ class _Run(Generic[G, S]):
     plan: Plan[G] = field(default_factory=Plan)
     writes: tuple[Write, ...] = ()
     written: dict[str, JSON] = field(default_factory=dict)
+    lost: dict[str, Write] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     failure: str | None = None
     shared: list[tuple[_Run[Any, Any], Write]] = field(default_factory=list)
@@ -158,7 +161,7 @@ class _Run(Generic[G, S]):
         except ApiError as error:
             if error.status == 409:
                 raise
-            return [*findings, report.rejection(error, error.message)]
+            return [*findings, _rejection(error)]
         self.written = answers if check_mode else {}
         return findings
 
@@ -179,6 +182,7 @@ class _Run(Generic[G, S]):
         for attempt in range(REPLANS):
             lost = self._write_in_order(client)
             if lost is None:
+                self._recognise()
                 return
             if attempt == REPLANS - 1:
                 self.failure = report.interrupted(self.writes, self.written, lost)
@@ -199,6 +203,15 @@ class _Run(Generic[G, S]):
                 self.failure = report.refusal(findings)
                 return
 
+    def _recognise(self) -> None:
+        """Count a write whose answer was lost as ours when, planned again, there was nothing left to write."""
+        for path, write in self.lost.items():
+            if path not in self.written:
+                found = (self.seen[label] for label, ref in self.refs.items() if ref.path == path)
+                self.written[path] = next((item for item in found if isinstance(item, Mapping)), {})
+                self.writes = (write, *self.writes)
+        self.lost = {}
+
     def _write_in_order(self, client: Client) -> report.WriteFailure | None:
         """Returns the failure of a race that was lost before anything was written; any other failure ends the part."""
         for write in self.writes:
@@ -208,7 +221,9 @@ class _Run(Generic[G, S]):
                 self._send_shared(client, write)
             except (ApiError, ClientError) as error:
                 status = error.status if isinstance(error, ApiError) else 0
-                lost = report.WriteFailure(write.label, status, str(error))
+                if error.lost:
+                    self.lost[write.object_path] = write
+                lost = report.WriteFailure(write.label, status, str(error), error.lost)
                 if status == 409 and not self.written:
                     return lost
                 self.failure = report.interrupted(self.writes, self.written, lost)
@@ -226,8 +241,11 @@ class _Run(Generic[G, S]):
         body = reduce(joined, (theirs.body for _run, theirs in shared), write.body)
         try:
             answer = send(client, replace(write, body=body), dry_run=False)
-        except ApiError as error:
-            if error.status != 409 or not shared:
+        except (ApiError, ClientError) as error:
+            if error.lost:
+                for run, theirs in shared:
+                    run.lost[theirs.object_path] = theirs
+            if not isinstance(error, ApiError) or error.status != 409 or not shared:
                 raise
             shared, answer = [], send(client, write, dry_run=False)
         for run in (self, *(run for run, _theirs in shared)):
@@ -251,18 +269,21 @@ class _Run(Generic[G, S]):
         for _attempt in range(REVISIONS):
             try:
                 return write, send(client, write, dry_run), ""
-            except ApiError as error:
-                if error.status not in (404, 409):
-                    return None, {}, str(error)
+            except (ApiError, ClientError) as error:
+                lost = error.lost and not dry_run
+                if lost:
+                    self.lost.setdefault(write.object_path, write)
+                if not (isinstance(error, ApiError) and error.status in (404, 409)):
+                    return None, {}, f"{error}{report.UNKNOWN if lost else ''}"
                 reason = str(error)
-            except ClientError as error:
-                return None, {}, str(error)
             try:
-                revised = self.part.revise(write, client.get(write.object_path))
+                found = client.get(write.object_path)
+                revised = self.part.revise(write, found)
             except (ApiError, ClientError) as error:
                 return None, {}, str(error)
             if not isinstance(revised, Write):
-                return None, {}, revised or ""
+                ours = None if revised else self.lost.pop(write.object_path, None)
+                return ours, found or {}, revised or ""
             write = revised
         return None, {}, f"somebody else kept changing the object: {reason}"
 
@@ -313,7 +334,9 @@ class _Run(Generic[G, S]):
     def result(self, client: Client, observation: Observation[G, S] | None, options: Options) -> Result:
         """What the task reports; reads and plans once more where the part requires it."""
         main = self.part.main
-        changed = bool(self.written) if self.failure is not None or self.plan.independent else bool(self.writes)
+        changed = bool(self.writes)
+        if self.failure is not None or self.plan.independent:
+            changed = bool(self.written or self.lost)
         result = Result(changed=changed, failure=self.failure, warnings=list(self.plan.warnings))
         result.values["diff"] = report.both_sides(self.writes)
         if main:
@@ -388,7 +411,7 @@ def _prepare(client: Client, runs: Sequence[_Run[Any, Any]], options: Options) -
             return
         except ApiError as error:
             if attempt == REPLANS - 1:
-                raise Refused(report.refusal([report.rejection(error, error.message)])) from None
+                raise Refused(report.refusal([_rejection(error)])) from None
         _pause(attempt)
 
 
@@ -427,10 +450,19 @@ def _checked(client: Client, plan: Plan[G]) -> tuple[Plan[G], list[str]]:
         except ApiError as error:
             if error.status == 403:
                 warnings.append(f"Could not have the {check.kind} {check.name!r} checked: {error.message}")
-                continue
-            why = "; ".join(error.causes) or error.message
-            findings.append(f"The {check.kind} {check.name!r} is not valid: {why}")
+            elif error.is_verdict:
+                why = "; ".join(error.causes) or error.message
+                findings.append(f"The {check.kind} {check.name!r} is not valid: {why}")
+            else:
+                findings.append(report.no_verdict(f"The {check.kind} {check.name!r} could not be checked", error))
     return replace(plan, warnings=tuple(warnings)), findings
+
+
+def _rejection(error: ApiError) -> str:
+    """What the API server answered to a dry run, as a finding."""
+    if error.is_trouble:
+        return report.no_verdict("The dry run of the change failed", error)
+    return report.rejection(error, error.message)
 
 
 class _Reader:
@@ -480,7 +512,27 @@ class _Reader:
 
 
 def send(client: Client, write: Write, dry_run: bool) -> JSON:
-    """Send one write. Returns the object as it is now; empty for a delete."""
+    """Send one write. Returns the object as it is now; empty for a delete.
+
+    When the answer was lost, the object itself shows whether the write was carried out. The errors that remain say
+    ``lost`` only when even that is not known: it could not be read, or somebody else has written it as well (409).
+    """
+    try:
+        return _sent(client, write, dry_run)
+    except (ApiError, ClientError) as error:
+        if dry_run or not error.lost:
+            raise
+        try:
+            found = client.get(write.object_path)
+        except (ApiError, ClientError):
+            raise error from None
+        if carried_out(write, found):
+            return found or {}
+        error.lost = isinstance(error, ApiError) and error.status == 409
+        raise
+
+
+def _sent(client: Client, write: Write, dry_run: bool) -> JSON:
     if write.verb == "create":
         return client.create(write.path, write.body, dry_run=dry_run)
     if write.verb == "delete":
