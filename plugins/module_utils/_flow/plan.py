@@ -7,6 +7,7 @@ Reading and writing happen in ``reconcile`` only.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, Union
@@ -113,6 +114,14 @@ class Write:
     def namespace(self) -> str:
         """The object's namespace, empty for an object of the cluster."""
         return self.path.partition("/namespaces/")[2].partition("/")[0]
+
+    @property
+    def content(self) -> str:
+        """What is sent, without what differs from one namespace to the next: the same for all of the same content."""
+        own = ("namespace", "resourceVersion")
+        metadata = {key: value for key, value in mapping_at(self.body, "metadata").items() if key not in own}
+        body = {key: value for key, value in self.body.items() if key not in own}
+        return json.dumps([self.verb, self.kind, self.name, {**body, "metadata": metadata}], sort_keys=True)
 
     @property
     def label(self) -> str:

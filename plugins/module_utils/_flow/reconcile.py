@@ -49,6 +49,10 @@ REPLANS = 40
 """How many times a lost race (409) is answered by reading and planning again: enough for 20 writers of one list."""
 REVISIONS = 5
 """How many times an independent write is decided again after somebody else has written the object in between."""
+SAMPLES = 12
+"""In how many namespaces one content is tried before it counts as refused in all of them."""
+NAMED = 10
+"""How many refused contents a message names."""
 WORKERS = 12
 """Independent writes at a time: enough to keep an API server busy, too few to be throttled by fair queueing."""
 
@@ -149,11 +153,13 @@ class _Run(Generic[G, S]):
     def rehearse(self, client: Client, check_mode: bool) -> list[str]:
         """Send every write as a dry run. Returns what the API server has against it; raises ApiError for a lost race.
 
-        Independent writes are rehearsed in check mode only; each of them may fail on its own.
+        Of independent writes, each distinct content is sent first, in check mode then each write: any may still fail on
+        its own.
         """
         self.plan, findings = _checked(client, self.plan)
         if self.plan.independent:
-            if check_mode:
+            findings += self._refused_everywhere(client)
+            if check_mode and not findings:
                 self._write_each(client, dry_run=True)
             return findings
         try:
@@ -164,6 +170,18 @@ class _Run(Generic[G, S]):
             return [*findings, _rejection(error)]
         self.written = answers if check_mode else {}
         return findings
+
+    def _refused_everywhere(self, client: Client) -> list[str]:
+        """What the API server has against the contents of independent writes, one by one."""
+        alike: dict[str, list[Write]] = {}
+        for write in self.writes:
+            alike.setdefault(write.content, []).append(write)
+        if not alike:
+            return []
+        with ThreadPoolExecutor(max_workers=WORKERS) as pool:
+            found = [text for text in pool.map(lambda writes: _refused(client, writes), alike.values()) if text]
+        more = len(found) - NAMED
+        return [*found[:NAMED], *([f"{more} more like these."] if more > 0 else [])]
 
     def write(self, client: Client) -> str:
         """Carry out the plan. Returns why the API server could not be reached; empty when it answered."""
@@ -456,6 +474,27 @@ def _checked(client: Client, plan: Plan[G]) -> tuple[Plan[G], list[str]]:
             else:
                 findings.append(report.no_verdict(f"The {check.kind} {check.name!r} could not be checked", error))
     return replace(plan, warnings=tuple(warnings)), findings
+
+
+def _refused(client: Client, writes: Sequence[Write]) -> str:
+    """Why the API server takes one content nowhere, as a finding; empty when it takes it somewhere.
+
+    It may refuse a namespace (one that is being deleted, a right that is missing there) and take the others, so unless
+    it refuses the content itself, SAMPLES namespaces are tried.
+    """
+    refusal = ""
+    for write in writes[:SAMPLES]:
+        try:
+            send(client, write, dry_run=True)
+        except ApiError as error:
+            if error.status in (404, 409):
+                return ""  # a race, which is decided when it is written
+            refusal = refusal or f"{write.label}: {_rejection(error)}"
+            if error.is_verdict:
+                return refusal
+        else:
+            return ""
+    return refusal
 
 
 def _rejection(error: ApiError) -> str:

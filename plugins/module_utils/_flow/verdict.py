@@ -167,12 +167,14 @@ def not_observed(generation: int, observed: int) -> Waiting:
     return Waiting(f"waiting for the operator to notice the change (generation {generation}, it has seen {observed})")
 
 
-def changed_back(kind: str, resource: str, fields: str) -> Failed:
-    """Our write was undone. resource: the name of the kind for kubectl."""
+def changed_back(kind: str, resource: str, fields: str, *, made_again: bool = False) -> Failed:
+    """Our write was undone. resource: the name of the kind for kubectl. made_again: the object is another one now."""
     return Failed(
         "SpecChanged",
         f"{kind}.spec differs again in: {fields}",
-        "Another writer or the operator changed it back after our write.",
+        f"{kind}/cluster was deleted after our write, and made again without it."
+        if made_again
+        else "Another writer or the operator changed it back after our write.",
         "Run the task again; if this happens again, find the other writer (GitOps, another playbook) with "
         f"kubectl get {resource} cluster -o yaml --show-managed-fields.",
     )

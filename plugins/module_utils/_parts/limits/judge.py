@@ -114,9 +114,7 @@ def outcome(
         for step in goal.steps
         if step.write is not None and step.write.object_path in failures
     ]
-    failure = (
-        f"{len(failed)} of {len(goal.steps)} objects failed; all others are done. {some(failed)}" if failed else ""
-    )
+    failure = f"{len(failed)} of {len(goal.steps)} objects could not be written. {some(failed)}" if failed else ""
     warnings = _uncounted_warnings(uncounted_everywhere(*observed), len(goal.namespaces)) if observed else ()
     return Outcome(failure, warnings, {"namespaces": _by_namespace(goal, sent, failures)})
 

@@ -27,10 +27,11 @@ class PrunerNeed(Need):
 
 @dataclass(frozen=True)
 class PrunerGoal:
-    """What must be true. min_generation: of ImagePruner after our write."""
+    """What must be true. min_generation: of ImagePruner after our write. uid: which ImagePruner that is about."""
 
     spec: JSON
     min_generation: int
+    uid: str = ""
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     generation,
     mapping_at,
     namespaced,
+    uid,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.pods import owned_pods
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage import evidence
@@ -70,7 +71,8 @@ class StoragePart(Part[StorageGoal, StorageSnapshot]):
 
     def aim(self, goal: StorageGoal, seen: Readings, failures: Mapping[str, str]) -> StorageGoal:
         """The generation that carries our values is known once the patch has been answered."""
-        return replace(goal, min_generation=max(goal.min_generation, generation(seen["config"])))
+        config = seen["config"]
+        return replace(goal, min_generation=max(goal.min_generation, generation(config)), config_uid=uid(config))
 
     def first(self, goal: StorageGoal, seen: Readings, at: float) -> StorageSnapshot:
         """Config, Deployment and claim, as they were read."""
