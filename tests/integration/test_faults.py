@@ -91,8 +91,8 @@ def test_of_a_list_that_is_guarded_against_other_writers(lab: Lab, proxy: ApiPro
     lab.patch({"imagePullSecret": {"additionalRegistryHosts": ["old.example.com"]}})
     task = {"additional_registry_hosts": [f"{mode}.example.com"], "list_mode": mode, "wait": False}
     result = through_a_loss(lab, proxy, "registry_pullsecret", task, "PATCH", CONFIG)
-    assert result["config"]["metadata"]["resourceVersion"] == lab.config()["metadata"]["resourceVersion"]
-    assert len([request for request in writes(proxy.requests) if request.method == "PATCH"]) == 2
+    assert result["config"]["metadata"]["generation"] == lab.config()["metadata"]["generation"]
+    assert 409 in [request.status for request in writes(proxy.requests)]
 
 
 def test_of_a_list_that_another_writer_has_changed_by_then(lab: Lab, proxy: ApiProxy) -> None:
@@ -225,7 +225,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("module", "task", "path"),
     [
-        ("registry_storage", {"disable_redirect": True}, CONFIG),
+        ("registry_storage", {"backend": "emptydir", "disable_redirect": True}, CONFIG),
         ("registry_pullsecret", {"additional_registry_hosts": ["lost.example.com"]}, CONFIG),
         ("image_pruner", {"schedule": "9 9 * * *"}, PRUNER),
     ],
@@ -266,7 +266,7 @@ def test_limits_whose_answer_is_lost_for_good(lab: Lab, proxy: ApiProxy) -> None
 def test_a_write_that_was_never_carried_out(lab: Lab, proxy: ApiProxy, method: str, path: str) -> None:
     """503 may mean anything; the object shows that nothing was written."""
     proxy.fault("status", code=503, method=method, path=path, dry_run=False, times=None)
-    task = {"backend": "s3", "s3": lab.s3()} if method == "POST" else {"disable_redirect": True}
+    task = {"backend": "s3", "s3": lab.s3()} if method == "POST" else {"backend": "emptydir", "disable_redirect": True}
     result = lab.run("registry_storage", kubeconfig=proxy.kubeconfig, **task)
     assert result["failed"]
     assert "not known" not in result["msg"]
@@ -307,4 +307,162 @@ def test_an_api_server_in_trouble_is_not_blamed_on_the_values(lab: Lab, proxy: A
     assert result["msg"].startswith("Nothing was written. ")
     assert f"HTTP {code}" in result["msg"]
     assert "This says nothing about the values" in result["msg"]
+    assert writes(proxy.requests) == []
+
+
+# -- image_limits: all or nothing --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("check", [True, False], ids=["check", "real"])
+def test_limits_of_which_one_is_refused_are_not_written_at_all(lab: Lab, proxy: ApiProxy, check: bool) -> None:
+    """Half an image cannot be counted; the LimitRanges would be fine."""
+    teams = [namespace(lab) for _number in range(3)]
+    task = {"namespaces": teams, "quota": {"images": "1.5"}, "image": {"storage": "1Gi"}}
+    result = lab.run("image_limits", check=check, kubeconfig=proxy.kubeconfig, **task)
+    assert (result["failed"], result["changed"]) == (True, False)
+    assert result["msg"].startswith("Nothing was written. ")
+    assert "must be an integer" in result["msg"]
+    assert writes(proxy.requests) == []
+
+
+def test_one_dry_run_for_each_distinct_content(lab: Lab, proxy: ApiProxy) -> None:
+    """Not one for each namespace: three without limits, two whose quota differs, one whose LimitRange has more."""
+    teams = [namespace(lab) for _number in range(6)]
+    lab.run("image_limits", namespaces=teams[3:5], quota={"images": 4})
+    lab.run("image_limits", namespaces=teams[5:], image={"storage": "9Gi"})
+    task = {"namespaces": teams, "wait": False, **LIMITS}
+    result = lab.run("image_limits", kubeconfig=proxy.kubeconfig, **task)
+    assert not result.get("failed"), result["msg"]
+    tried = [request for request in proxy.requests if request.query.get("dryRun") == "All"]
+    kinds = sorted((request.method, request.path.split("/")[5]) for request in tried)
+    assert kinds == [
+        ("PATCH", "limitranges"),
+        ("PATCH", "resourcequotas"),
+        ("POST", "limitranges"),
+        ("POST", "resourcequotas"),
+    ]
+    assert len(writes(proxy.requests)) == 12
+
+
+@pytest.mark.parametrize("dry_run", [True, None], ids=["dry run only", "write too"])
+def test_a_namespace_that_refuses_does_not_stop_the_others(lab: Lab, proxy: ApiProxy, dry_run: bool | None) -> None:
+    """The first one, where the content is tried first."""
+    teams = [namespace(lab) for _number in range(3)]
+    path = rf"/namespaces/{teams[0]}/resourcequotas"
+    proxy.fault("status", code=403, method="POST", path=path, dry_run=dry_run, times=None)
+    result = lab.run("image_limits", kubeconfig=proxy.kubeconfig, namespaces=teams, wait=False, **LIMITS)
+    assert result.get("failed", False) is (dry_run is None)
+    assert [result["namespaces"][team]["status"] for team in teams[1:]] == ["created", "created"]
+    assert result["namespaces"][teams[0]]["status"] == ("failed" if dry_run is None else "created")
+
+
+def test_a_right_that_is_missing_everywhere_is_found_before_anything_is_written(lab: Lab, proxy: ApiProxy) -> None:
+    """Quotas may be created, LimitRanges may not."""
+    teams = [namespace(lab) for _number in range(3)]
+    proxy.fault("status", code=403, method="POST", path=RANGE, times=None)
+    result = lab.run("image_limits", kubeconfig=proxy.kubeconfig, namespaces=teams, **LIMITS)
+    assert (result["failed"], result["changed"]) == (True, False)
+    assert "not allowed (403)" in result["msg"]
+    assert writes(proxy.requests) == []
+
+
+def test_check_mode_names_the_namespace_that_would_fail(lab: Lab, proxy: ApiProxy) -> None:
+    """And does not claim that anything has been done."""
+    teams = [namespace(lab) for _number in range(3)]
+    proxy.fault("status", code=403, method="POST", path=rf"/namespaces/{teams[1]}/resourcequotas", times=None)
+    result = lab.run("image_limits", check=True, kubeconfig=proxy.kubeconfig, namespaces=teams, **LIMITS)
+    assert result["failed"]
+    assert result["msg"].startswith(f"1 of 6 objects could not be written. {teams[1]}: ")
+    assert "done" not in result["msg"]
+
+
+# -- what is deleted while the task is under way -----------------------------------------------------------------------
+
+
+def held(lab: Lab, team: str) -> str:
+    """Keep a namespace from being gone once it is deleted; returns the path of what holds it."""
+    path = namespaced(team, "configmaps")
+    metadata = {"name": "held", "finalizers": ["example.com/hold"]}
+    lab.client.create(path, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+    return f"{path}/held"
+
+
+@pytest.mark.parametrize("dry_run", [True, False], ids=["before", "after"])
+def test_a_namespace_that_is_deleted_meanwhile(lab: Lab, proxy: ApiProxy, dry_run: bool) -> None:
+    """Between the dry run and the write, and after the write: named as what it is, long before the timeout."""
+    team = namespace(lab)
+    hold = held(lab, team)
+
+    def end() -> None:
+        lab.client.delete(f"/api/v1/namespaces/{team}")
+        lab.client.delete(namespaced(team, "resourcequotas", "image-registry-quota"))  # as its controller soon does
+
+    proxy.meanwhile(end, method="POST", path=QUOTA, dry_run=dry_run, forwarded=True)
+    task = {"namespaces": [team], "quota": {"images": 5}, "wait_timeout": 120}
+    result = lab.run("image_limits", kubeconfig=proxy.kubeconfig, **task)
+    lab.client.patch(hold, {"metadata": {"finalizers": None}})
+    assert result["failed"]
+    assert "being deleted" in result["msg"]
+    assert "Grant" not in result["msg"]
+    assert "wait_timeout" not in result["msg"]
+    assert result["changed"] is not dry_run
+
+
+@pytest.mark.parametrize(
+    ("module", "task", "path", "collection"),
+    [
+        ("image_pruner", {"schedule": "4 4 * * *", "suspend": True}, ALAUDA.pruner_path, "/imagepruners$"),
+        ("registry_pullsecret", {"additional_registry_hosts": ["x.example.com"]}, ALAUDA.config_path, "/configs$"),
+    ],
+    ids=["pruner", "config"],
+)
+def test_an_object_that_is_deleted_and_made_again(
+    lab: Lab, proxy: ApiProxy, module: str, task: dict[str, Any], path: str, collection: str
+) -> None:
+    """The new one begins at generation 1, below that of our write, and without our values."""
+    for number in range(3):
+        lab.client.patch(
+            path, {"spec": {"operatorLogLevel" if "configs" in path else "logLevel": ("Debug", "Trace")[number % 2]}}
+        )
+    with lab.without_operator():
+
+        def again() -> None:
+            lab.client.delete(path)
+            lab.cluster.launch("operator")
+
+        proxy.meanwhile(again, path=collection, watch=True)
+        result = lab.run(module, kubeconfig=proxy.kubeconfig, wait_timeout=120, **task)
+    assert result["failed"]
+    assert result["verification"]["reason"] == "SpecChanged"
+    assert "was deleted after our write, and made again without it" in result["msg"]
+    lab.run("image_pruner", suspend=True)
+    lab.settle()
+
+
+# -- a CronJob that would not be taken ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("task", "named"),
+    [
+        ({"node_selector": {"not a label!": "x"}}, "nodeSelector"),
+        ({"tolerations": [{"key": "a", "operator": "Exists", "value": "not with Exists"}]}, "tolerations"),
+        ({"resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}}, "requests"),
+        (
+            {
+                "affinity": {
+                    "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}
+                }
+            },
+            "nodeSelectorTerms",
+        ),
+    ],
+    ids=["node_selector", "tolerations", "resources", "affinity"],
+)
+def test_what_no_cronjob_takes_is_not_written(lab: Lab, proxy: ApiProxy, task: dict[str, Any], named: str) -> None:
+    """The operator would store it, and keep the old CronJob."""
+    result = lab.run("image_pruner", kubeconfig=proxy.kubeconfig, **task)
+    assert result["failed"]
+    assert result["msg"].startswith("Nothing was written. ")
+    assert named in result["msg"]
     assert writes(proxy.requests) == []

@@ -49,6 +49,8 @@ REPLANS = 40
 """How many times a lost race (409) is answered by reading and planning again: enough for 20 writers of one list."""
 REVISIONS = 5
 """How many times an independent write is decided again after somebody else has written the object in between."""
+FLOOR_SECONDS = 5.0
+"""What a task has for its effect at least, however long reading and writing have taken."""
 SAMPLES = 12
 """In how many namespaces one content is tried before it counts as refused in all of them."""
 NAMED = 10
@@ -59,7 +61,10 @@ WORKERS = 12
 
 @dataclass(frozen=True)
 class Options:
-    """The task's options for the run itself. wait_timeout: seconds. read_only: compare instead of writing."""
+    """The task's options for the run itself. wait_timeout: seconds for the whole task.
+
+    read_only: compare instead of writing.
+    """
 
     check_mode: bool
     wait: bool
@@ -87,6 +92,7 @@ def reconcile(client: Client, parts: Sequence[Part[Any, Any]], options: Options)
 
     Raises Refused, ApiError or ClientError before anything has been written; later failures come as Result.failure.
     """
+    started = time.monotonic()
     runs = [_Run(part) for part in parts]
     _prepare(client, runs, options)
     if not options.check_mode:
@@ -98,7 +104,7 @@ def reconcile(client: Client, parts: Sequence[Part[Any, Any]], options: Options)
             else:
                 silent = run.write(client)
     observations = [run.observation(options, title=run.part.label if len(runs) > 1 else "") for run in runs]
-    observe(client, [one for one in observations if one is not None], options.wait_timeout, options.progress)
+    _observe(client, observations, options, started)
     return [run.result(client, one, options) for run, one in zip(runs, observations)]
 
 
@@ -108,6 +114,7 @@ def verify(client: Client, parts: Sequence[Part[Any, Any]], options: Options) ->
     Writes nothing; give it a client that cannot. Raises Refused for what cannot be compared, ApiError, ClientError.
     """
     runs = [_Run(part) for part in parts]
+    started = time.monotonic()
     reader = _Reader(client, runs[0].part.platform)
     for run in runs:
         run.decide(reader)
@@ -118,8 +125,20 @@ def verify(client: Client, parts: Sequence[Part[Any, Any]], options: Options) ->
     observations = [
         None if run.differs else run.observation(options, title=run.part.label if len(runs) > 1 else "") for run in runs
     ]
-    observe(client, [one for one in observations if one is not None], options.wait_timeout, options.progress)
+    _observe(client, observations, options, started)
     return [run.compared() if run.differs else run.result(client, one, options) for run, one in zip(runs, observations)]
+
+
+def _observe(
+    client: Client, observations: Sequence[Observation[Any, Any] | None], options: Options, started: float
+) -> None:
+    """Observe for what is left of the task's time. started: monotonic seconds, when the task began."""
+    spent = time.monotonic() - started
+    chosen = [one for one in observations if one is not None]
+    for one in chosen:
+        one.course.spent = spent
+    left = max(options.wait_timeout - spent, min(options.wait_timeout, FLOOR_SECONDS))
+    observe(client, chosen, left, options.progress)
 
 
 @dataclass

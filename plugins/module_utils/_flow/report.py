@@ -181,7 +181,8 @@ def failure(course: Course, main: JSON | None, events: Sequence[str] = ()) -> st
         if verdict.quoted and verdict.quoted not in verdict.cause:
             text += f" [{verdict.quotation}]"
         return f"{text} What to do: {verdict.remedy}"
-    text = f"{begin} within {course.seconds:.0f} s: {sentence(verdict)}."
+    slow = f" (reading and writing had taken {course.spent:.0f} s)" if course.spent >= 1 else ""
+    text = f"{begin} within {course.seconds:.0f} s{slow}: {sentence(verdict)}."
     words = last_words(main or {})
     if words:
         text += f" The operator says: {words}."

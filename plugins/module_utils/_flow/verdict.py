@@ -64,10 +64,12 @@ class Waiting:
     """The effect is not verified yet.
 
     why: one line, what is true now and what is missing. needs: evidence to fetch before judging again.
+    reached: how far an effect has got that comes about step by step; the time to wait counts from the last step.
     """
 
     why: str
     needs: frozenset[Need] = frozenset()
+    reached: int = 0
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ class Course:
     """The course of an observation.
 
     changed: whether anything had been written before. seconds: from the start of the wait.
+    spent: seconds of the task's time that reading and writing had taken by then.
     timeline: (seconds, what was true) per change.
     """
 
@@ -113,6 +116,7 @@ class Course:
     verdict: Verdict = field(default_factory=lambda: Waiting("starting"))
     seconds: float = 0.0
     timed_out: bool = False
+    spent: float = 0.0
     timeline: list[tuple[float, str]] = field(default_factory=list)
 
 

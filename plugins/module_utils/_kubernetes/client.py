@@ -40,6 +40,8 @@ METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v
 METADATA_WATCH = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
 
+LAST_SECONDS = 3.0
+"""Seconds for a request and its answer once the task's time is up."""
 UNSURE = (500, 502, 503, 504)
 """Statuses after which a request is repeated; it may have been carried out nevertheless."""
 
@@ -87,6 +89,12 @@ class ApiError(Exception):
             ]
         super().__init__(self.explain())
 
+    def _has_cause(self, reason: str) -> bool:
+        """Whether one of the causes has this reason."""
+        causes = self.details.get("causes")
+        found = causes if isinstance(causes, list) else []
+        return any(isinstance(cause, dict) and cause.get("reason") == reason for cause in found)
+
     @property
     def is_verdict(self) -> bool:
         """Whether the API server refuses what was sent for its content, as opposed to rights, races and troubles."""
@@ -109,6 +117,11 @@ class ApiError(Exception):
             return (
                 f"{where}: the API server does not accept the credentials (401 {self.message}). "
                 "Check kubeconfig, context, api_key or the client certificate; a token may have expired."
+            )
+        if self.status == 403 and self._has_cause("NamespaceTerminating"):
+            return (
+                f"{where}: the namespace is being deleted (403): {self.message}. "
+                "Take it out of the task, or run the task again once it has been made again."
             )
         if self.status == 403:
             return (
@@ -175,6 +188,8 @@ class Client:
         self._read_only = read_only
         self._sleep = sleep
         self._answered = False
+        self.until: float | None = None
+        """Monotonic time at which the task's time is up: nothing is repeated or awaited longer (but LAST_SECONDS)."""
 
     @property
     def host(self) -> str:
@@ -206,7 +221,7 @@ class Client:
                 self.host + path,
                 body=body,
                 headers=self._request_headers(extra),
-                timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT, read=read),
+                timeout=urllib3.Timeout(connect=min(CONNECT_TIMEOUT, read), read=read),
                 retries=False,
                 redirect=False,
                 preload_content=not stream,
@@ -243,11 +258,11 @@ class Client:
         if accept:
             extra["Accept"] = accept
         idempotent = verb in ("GET", "PATCH", "PUT", "DELETE") if retry is None else retry
-        deadline = time.monotonic() + RETRY_WINDOW
+        deadline = time.monotonic() + self._left(RETRY_WINDOW)
         pause, lost = 0.1, False
         while True:
             try:
-                answer = self._send(verb, path, data, extra, False, read_timeout)
+                answer = self._send(verb, path, data, extra, False, self._left(read_timeout))
             except (urllib3.exceptions.HTTPError, OSError) as error:
                 refused = retry is None and isinstance(error, urllib3.exceptions.NewConnectionError)
                 lost = lost or not _was_not_sent(error)
@@ -265,6 +280,10 @@ class Client:
                 wait = max(pause, min(float(asked), deadline - time.monotonic())) if asked.isdigit() else pause
             self._sleep(max(0.0, wait) * random.uniform(0.8, 1.2))
             pause = min(pause * 2, 3.0)
+
+    def _left(self, seconds: float) -> float:
+        """The seconds, as far as the task's time lasts."""
+        return seconds if self.until is None else min(seconds, max(self.until - time.monotonic(), LAST_SECONDS))
 
     def _is_final(self, error: BaseException) -> bool:
         """Whether repeating the request cannot help: a wrong URL, an unknown name, an untrusted certificate.
