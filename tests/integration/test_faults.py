@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from typing import Any
 
@@ -72,7 +73,10 @@ def test_of_new_credentials_the_rollout_is_still_proven(lab: Lab, proxy: ApiProx
     lab.storage(backend="s3", s3=good)
     lab.delete("secrets", ALAUDA.user_secret)
     rotated = lab.cluster.s3.new_key(f"{good['bucket']}-user")
-    task = {"backend": "s3", "s3": {**good, "access_key": rotated.access_key, "secret_key": rotated.secret_key}}
+    task: dict[str, Any] = {
+        "backend": "s3",
+        "s3": {**good, "access_key": rotated.access_key, "secret_key": rotated.secret_key},
+    }
     before = {pod["metadata"]["name"] for pod in lab.pods()}
     through_a_loss(lab, proxy, "registry_storage", task, "POST", "/secrets$")
     assert not before & {pod["metadata"]["name"] for pod in lab.pods() if "deletionTimestamp" not in pod["metadata"]}
@@ -81,7 +85,7 @@ def test_of_new_credentials_the_rollout_is_still_proven(lab: Lab, proxy: ApiProx
 def test_of_a_claim(lab: Lab, proxy: ApiProxy) -> None:
     """The server writes the size in its own way."""
     claim = {"claim": f"claim-{uuid.uuid4().hex[:8]}", "create": True, "size": "1024Mi", "storage_class": "lab"}
-    task = {"backend": "pvc", "pvc": claim, "rollout_strategy": "Recreate", "wait": False}
+    task: dict[str, Any] = {"backend": "pvc", "pvc": claim, "rollout_strategy": "Recreate", "wait": False}
     through_a_loss(lab, proxy, "registry_storage", task, "POST", "/persistentvolumeclaims$")
 
 
@@ -89,7 +93,7 @@ def test_of_a_claim(lab: Lab, proxy: ApiProxy) -> None:
 def test_of_a_list_that_is_guarded_against_other_writers(lab: Lab, proxy: ApiProxy, mode: str) -> None:
     """The repeated request is refused (409): the object has changed since it was read, by ourselves."""
     lab.patch({"imagePullSecret": {"additionalRegistryHosts": ["old.example.com"]}})
-    task = {"additional_registry_hosts": [f"{mode}.example.com"], "list_mode": mode, "wait": False}
+    task: dict[str, Any] = {"additional_registry_hosts": [f"{mode}.example.com"], "list_mode": mode, "wait": False}
     result = through_a_loss(lab, proxy, "registry_pullsecret", task, "PATCH", CONFIG)
     assert result["config"]["metadata"]["generation"] == lab.config()["metadata"]["generation"]
     assert 409 in [request.status for request in writes(proxy.requests)]
@@ -98,7 +102,7 @@ def test_of_a_list_that_is_guarded_against_other_writers(lab: Lab, proxy: ApiPro
 def test_of_a_list_that_another_writer_has_changed_by_then(lab: Lab, proxy: ApiProxy) -> None:
     """Our entry is there, theirs too: planned again there is nothing to write, but it was us who wrote ours."""
     lab.patch({"imagePullSecret": {"additionalRegistryHosts": ["old.example.com"]}})
-    task = {"additional_registry_hosts": ["ours.example.com"], "list_mode": "merge", "wait": False}
+    task: dict[str, Any] = {"additional_registry_hosts": ["ours.example.com"], "list_mode": "merge", "wait": False}
     planned = differs(lab, "registry_pullsecret", task)
     everybody = ["old.example.com", "ours.example.com", "theirs.example.com"]
     proxy.fault("reset", method="PATCH", path=CONFIG, dry_run=False, forwarded=True)
@@ -165,7 +169,7 @@ def test_of_limits_that_another_writer_has_changed_by_then(lab: Lab, proxy: ApiP
     team = namespace(lab)
     lab.run("image_limits", namespaces=[team], **LIMITS)
     limits = namespaced(team, "limitranges", "image-registry-limits")
-    task = {"namespaces": [team], "image": {"storage": "3Gi"}, "wait": False}
+    task: dict[str, Any] = {"namespaces": [team], "image": {"storage": "3Gi"}, "wait": False}
     planned = differs(lab, "image_limits", task)
 
     def add() -> None:
@@ -194,7 +198,7 @@ def test_of_one_part_of_the_page(lab: Lab, proxy: ApiProxy, method: str, path: s
     """Storage and pull secrets share one patch; every part says what it changed."""
     lab.patch({"imagePullSecret": {"additionalRegistryHosts": ["old.example.com"]}, "disableRedirect": False})
     lab.run("image_pruner", suspend=True, schedule="1 1 * * *")
-    task = {
+    task: dict[str, Any] = {
         "registry_storage": {"backend": "emptydir", "disable_redirect": True},
         "registry_pullsecret": {"additional_registry_hosts": [f"{uuid.uuid4().hex[:8]}.example.com"]},
         "image_limits": [{"namespaces": [namespace(lab)], **LIMITS}],
@@ -254,7 +258,7 @@ def test_limits_whose_answer_is_lost_for_good(lab: Lab, proxy: ApiProxy) -> None
     where = rf"/{teams[0]}{QUOTA}"
     proxy.fault("reset", method="POST", path=where, dry_run=False, forwarded=True, times=None)
     proxy.fault("reset", method="GET", path=rf"{where}/.+", watch=False, times=None)
-    task = {"namespaces": [*teams, namespace(lab)], "quota": {"images": 5}, "wait": False}
+    task: dict[str, Any] = {"namespaces": [*teams, namespace(lab)], "quota": {"images": 5}, "wait": False}
     result = lab.run("image_limits", kubeconfig=proxy.kubeconfig, **task)
     assert (result["failed"], result["changed"]) == (True, True)
     assert "Whether it was stored all the same is not known." in result["namespaces"][teams[0]]["reason"]
@@ -266,7 +270,9 @@ def test_limits_whose_answer_is_lost_for_good(lab: Lab, proxy: ApiProxy) -> None
 def test_a_write_that_was_never_carried_out(lab: Lab, proxy: ApiProxy, method: str, path: str) -> None:
     """503 may mean anything; the object shows that nothing was written."""
     proxy.fault("status", code=503, method=method, path=path, dry_run=False, times=None)
-    task = {"backend": "s3", "s3": lab.s3()} if method == "POST" else {"backend": "emptydir", "disable_redirect": True}
+    task: dict[str, Any] = (
+        {"backend": "s3", "s3": lab.s3()} if method == "POST" else {"backend": "emptydir", "disable_redirect": True}
+    )
     result = lab.run("registry_storage", kubeconfig=proxy.kubeconfig, **task)
     assert result["failed"]
     assert "not known" not in result["msg"]
@@ -317,7 +323,7 @@ def test_an_api_server_in_trouble_is_not_blamed_on_the_values(lab: Lab, proxy: A
 def test_limits_of_which_one_is_refused_are_not_written_at_all(lab: Lab, proxy: ApiProxy, check: bool) -> None:
     """Half an image cannot be counted; the LimitRanges would be fine."""
     teams = [namespace(lab) for _number in range(3)]
-    task = {"namespaces": teams, "quota": {"images": "1.5"}, "image": {"storage": "1Gi"}}
+    task: dict[str, Any] = {"namespaces": teams, "quota": {"images": "1.5"}, "image": {"storage": "1Gi"}}
     result = lab.run("image_limits", check=check, kubeconfig=proxy.kubeconfig, **task)
     assert (result["failed"], result["changed"]) == (True, False)
     assert result["msg"].startswith("Nothing was written. ")
@@ -330,7 +336,7 @@ def test_one_dry_run_for_each_distinct_content(lab: Lab, proxy: ApiProxy) -> Non
     teams = [namespace(lab) for _number in range(6)]
     lab.run("image_limits", namespaces=teams[3:5], quota={"images": 4})
     lab.run("image_limits", namespaces=teams[5:], image={"storage": "9Gi"})
-    task = {"namespaces": teams, "wait": False, **LIMITS}
+    task: dict[str, Any] = {"namespaces": teams, "wait": False, **LIMITS}
     result = lab.run("image_limits", kubeconfig=proxy.kubeconfig, **task)
     assert not result.get("failed"), result["msg"]
     tried = [request for request in proxy.requests if request.query.get("dryRun") == "All"]
@@ -398,7 +404,7 @@ def test_a_namespace_that_is_deleted_meanwhile(lab: Lab, proxy: ApiProxy, dry_ru
         lab.client.delete(namespaced(team, "resourcequotas", "image-registry-quota"))  # as its controller soon does
 
     proxy.meanwhile(end, method="POST", path=QUOTA, dry_run=dry_run, forwarded=True)
-    task = {"namespaces": [team], "quota": {"images": 5}, "wait_timeout": 120}
+    task: dict[str, Any] = {"namespaces": [team], "quota": {"images": 5}, "wait_timeout": 120}
     result = lab.run("image_limits", kubeconfig=proxy.kubeconfig, **task)
     lab.client.patch(hold, {"metadata": {"finalizers": None}})
     assert result["failed"]
@@ -466,3 +472,68 @@ def test_what_no_cronjob_takes_is_not_written(lab: Lab, proxy: ApiProxy, task: d
     assert result["msg"].startswith("Nothing was written. ")
     assert named in result["msg"]
     assert writes(proxy.requests) == []
+
+
+# -- one clock ---------------------------------------------------------------------------------------------------------
+
+
+def test_reading_and_writing_count_as_time_of_the_task(lab: Lab, proxy: ApiProxy) -> None:
+    """Five requests at 0.7 s before the wait; without the operator the schedule never takes effect."""
+    lab.run("image_pruner", suspend=True, schedule="1 1 * * *")
+    proxy.fault("slow", delay=0.7, watch=False, times=None)
+    with lab.without_operator():
+        result = lab.run("image_pruner", kubeconfig=proxy.kubeconfig, schedule="6 6 * * *", wait_timeout=9)
+    assert result["failed"]
+    assert result["verification"]["reason"] == "Timeout"
+    assert result["verification"]["seconds"] < 8.0
+    assert "(reading and writing had taken " in result["msg"]
+
+
+def test_limits_are_waited_for_as_long_as_they_progress(lab: Lab) -> None:
+    """A quota controller that takes 3 s for each namespace, which the test plays itself, and 6 s to wait."""
+    teams = [namespace(lab) for _number in range(3)]
+    over, wrong = threading.Event(), []
+
+    def count() -> None:
+        for team in teams:
+            quota = namespaced(team, "resourcequotas", "image-registry-quota")
+            while not over.wait(3.0):
+                found = lab.client.get(quota)
+                if found is not None:
+                    hard = {**found["spec"]["hard"]}
+                    lab.client.patch(f"{quota}/status", {"status": {"hard": hard, "used": dict.fromkeys(hard, "0")}})
+                    break
+
+    def play() -> None:
+        try:
+            count()
+        except Exception as error:
+            wrong.append(error)
+
+    lab.cluster.kill("kube-controller-manager")
+    controller = threading.Thread(target=play)
+    controller.start()
+    try:
+        result = lab.run("image_limits", namespaces=teams, quota={"images": 5}, wait_timeout=6)
+    finally:
+        over.set()
+        controller.join()
+        lab.cluster.launch("kube-controller-manager")
+    assert not wrong
+    assert not result.get("failed"), result["msg"]
+    assert result["verification"]["seconds"] > 6.0
+    states = [entry["state"] for entry in result["verification"]["timeline"]]
+    assert any("more each second, about " in state for state in states), states
+
+
+# -- the write probe ---------------------------------------------------------------------------------------------------
+
+
+def test_an_upload_that_cannot_be_finished_is_cancelled(lab: Lab, proxy: ApiProxy) -> None:
+    """The registry would keep what was begun for a week."""
+    uploads = r"/blobs/uploads/"
+    proxy.fault("status", code=503, method="PUT", path=uploads)
+    result = lab.storage(kubeconfig=proxy.kubeconfig, backend="emptydir", probe="write")
+    assert not result.get("failed"), result["msg"]
+    sent = [(request.method, request.status) for request in proxy.requests if "/blobs/uploads/" in request.path]
+    assert sent == [("POST", 202), ("PUT", 503), ("DELETE", 204), ("POST", 202), ("PUT", 201)]
