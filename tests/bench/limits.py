@@ -3,8 +3,8 @@
 
     python -m tests.bench.limits [--namespaces 1000] [--kube-api-qps N]
 
-How long the quota controller takes is decided by the requests a second that its program may send: by its own default 20,
-on the embedded cluster otherwise 200. Both are measured, each on a cluster of its own, unless one is chosen.
+How long the quota controller takes depends on the requests a second that its program may send: 20 by its own default,
+200 on the embedded cluster otherwise. Both are measured, each on a cluster of its own, unless one is chosen.
 
 Every run starts the module in its own process, as Ansible does; requests are counted at the wire in separate runs,
 because the counting proxy costs time.
