@@ -75,7 +75,8 @@ class Observation(Generic[G, S]):
     def look(self, client: Client) -> None:
         """Judge the snapshot, with the evidence that the judge requests."""
         verdict, self.history = self.part.judge(self.goal, self.snapshot, self.history)
-        due = self.snapshot.at - self._gathered_at >= EVIDENCE_SECONDS
+        in_time = client.until is None or self.snapshot.at < client.until
+        due = in_time and self.snapshot.at - self._gathered_at >= EVIDENCE_SECONDS
         if isinstance(verdict, Waiting) and verdict.needs and due:
             self.snapshot = self.part.gather(client, self.goal, self.snapshot, verdict.needs)
             self._gathered_at = self.snapshot.at

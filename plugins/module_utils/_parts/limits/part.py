@@ -35,6 +35,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limit
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.goal import (
     JSON,
     LimitsGoal,
+    LimitsNeed,
     LimitsSnapshot,
     collections,
     reduced,
@@ -107,13 +108,10 @@ class LimitsPart(Part[LimitsGoal, LimitsSnapshot]):
         self, client: Client, goal: LimitsGoal, snapshot: LimitsSnapshot, needs: frozenset[Need]
     ) -> LimitsSnapshot:
         """Whether the namespaces are being deleted from which our objects have vanished."""
-        ending = dict(snapshot.ending)
-        for name in verdicts.vanished(goal, snapshot):
-            try:
-                ending[name] = not is_active(client.get(f"/api/v1/namespaces/{name}"))
-            except (ApiError, ClientError):
-                ending[name] = False  # not known
-        return replace(snapshot, ending=ending, at=time.monotonic())
+        if LimitsNeed.NAMESPACES in needs:
+            ending = {name: _is_ending(client, name) for name in verdicts.vanished(goal, snapshot)}
+            snapshot = replace(snapshot, ending={**snapshot.ending, **ending})
+        return replace(snapshot, at=time.monotonic())
 
     def report(self, goal: LimitsGoal, snapshot: LimitsSnapshot) -> Mapping[str, Any]:
         """Keys that no controller counts, and what namespaces lack."""
@@ -132,6 +130,14 @@ class LimitsPart(Part[LimitsGoal, LimitsSnapshot]):
     ) -> Outcome:
         """See judge."""
         return verdicts.outcome(plan, sent, failures, observed)
+
+
+def _is_ending(client: Client, namespace: str) -> bool:
+    """Whether a namespace is being deleted or gone, as far as it may be read."""
+    try:
+        return not is_active(client.get(f"/api/v1/namespaces/{namespace}"))
+    except (ApiError, ClientError):
+        return False
 
 
 def _with_objects(kind: str, namespace: str) -> Callable[[LimitsSnapshot, State], LimitsSnapshot]:
