@@ -99,7 +99,8 @@ def _cronjob_checks(platform: Platform, changed: JSON, live: JSON) -> tuple[Writ
 
     The operator accepts anything and keeps the old CronJob (operator fact 5.4). changed: merge patch of the live spec.
     """
-    if not _CHECKED & {field for field, value in changed.items() if value is not None}:
+    fields = _CHECKED & {field for field, value in changed.items() if value is not None}
+    if not fields:
         return ()
     spec, name = apply(changed, live), f"{platform.cronjob}-check"
     pod = {field: spec[field] for field in ("nodeSelector", "tolerations", "affinity") if spec.get(field)}
@@ -117,4 +118,5 @@ def _cronjob_checks(platform: Platform, changed: JSON, live: JSON) -> tuple[Writ
         },
     }
     path = namespaced(platform.namespace, "cronjobs", api="/apis/batch/v1")
-    return (Write("create", path, body, "CronJob", platform.cronjob, {}, {}),)
+    kind, shown = ("schedule", str(spec["schedule"])) if fields == {"schedule"} else ("CronJob", platform.cronjob)
+    return (Write("create", path, body, kind, shown, {}, {}),)

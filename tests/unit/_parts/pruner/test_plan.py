@@ -64,6 +64,7 @@ def test_only_a_changed_schedule_is_checked_by_the_api_server() -> None:
     assert decide(pruner({"schedule": "0 0 * * *"}), schedule="0 0 * * *").checks == ()
     (check,) = decide(pruner({"schedule": "0 0 * * *"}), schedule="*/0 * * * *").checks
     assert check.body["spec"]["schedule"] == "*/0 * * * *"
+    assert (check.kind, check.name) == ("schedule", "*/0 * * * *")
 
 
 @pytest.mark.parametrize(
