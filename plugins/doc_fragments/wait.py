@@ -17,7 +17,12 @@ options:
     type: bool
     default: true
   wait_timeout:
-    description: Maximum number of seconds to wait for the effect. Known failures are reported much sooner.
+    description:
+      - Maximum number of seconds for the task. Known failures are reported much sooner.
+      - Reading and writing count, so a slow API server leaves less time for the effect, but never less than 5 seconds
+        (or O(wait_timeout), if that is shorter).
+      - C(image_limits) counts from the last namespace that got its limits, because thousands of them take as long as
+        the cluster's quota controller takes.
     type: int
     default: 300
 """

@@ -12,8 +12,9 @@ version_added: 0.1.0
 description:
   - Sets the limits of Registry v2 on images, image streams and image tags for one namespace, a list of them, or all
     that match a label selector.
-  - Reads with a few paged lists, however many namespaces there are, and writes concurrently. A failure in one namespace
-    does not stop the others, but the task fails at the end.
+  - Reads with a few paged lists, however many namespaces there are, and writes concurrently. What would be written is
+    first tried as a dry run, once for all namespaces where it is the same, and nothing is written if the API server
+    refuses it. A failure in one namespace does not stop the others, but the task fails at the end.
   - Reads the values back, and warns about quota keys that no controller in the cluster counts, and about objects of
     somebody else in these namespaces that limit more, because the smallest maximum counts.
 options:

@@ -13,8 +13,8 @@ description:
   - Creates or patches C(ImagePruner/cluster), and reports success only when the CronJob is what the operator renders
     from it. A CronJob that somebody has edited is named, because the operator does not undo that; where its image comes
     from is left to the operator.
-  - The API server itself checks the schedule before anything is written, because the operator accepts an invalid one
-    and keeps the old CronJob.
+  - The API server itself checks the resulting CronJob (schedule, resources, node selector, tolerations, affinity)
+    before anything is written, because the operator accepts invalid values and keeps the old CronJob.
   - Pruning removes image metadata for good. To start it, the task must set both retention values.
 options:
   state:
@@ -82,8 +82,8 @@ extends_documentation_fragment:
 notes:
   - "Required permissions: C(get), C(list), C(watch), C(create), C(patch) on
     C(imagepruners.imageregistry.operator.alauda.io); in the registry's namespace C(get), C(list), C(watch) on CronJobs,
-    C(create) on CronJobs (only ever as a dry run, to check a schedule), C(list) on Jobs and Pods and C(get) on
-    C(pods/log) to explain a failed job, C(list) on Deployments and Leases to explain an operator that does not act."
+    C(create) on CronJobs (only ever as a dry run, to check what will be rendered), C(list) on Jobs and Pods and C(get)
+    on C(pods/log) to explain a failed job, C(list) on Deployments and Leases to explain an operator that does not act."
 seealso:
   - module: alauda.image_registry.registry_storage
 author:

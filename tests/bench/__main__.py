@@ -38,6 +38,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
 from tests.bench import limits
 from tests.cluster import Cluster
+from tests.cluster.cluster import FAST_QPS
 from tests.cluster.proxy import ApiProxy
 
 ROOT = Path(__file__).parents[2]
@@ -377,7 +378,7 @@ def main() -> int:
             fleet(folder, 20, 3)
     if not options.no_limits:
         show("\nimage_limits over 1,000 namespaces:")
-        limits.figures(1000)
+        limits.figures(1000, FAST_QPS)
     return 0
 
 

@@ -10,7 +10,16 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from tests.cluster.cluster import Cluster, ClusterError, ScreenSteps, binary, describe, running
+from tests.cluster.cluster import (
+    DEFAULT_QPS,
+    FAST_QPS,
+    Cluster,
+    ClusterError,
+    ScreenSteps,
+    binary,
+    describe,
+    running,
+)
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -28,6 +37,13 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     up.add_argument("--no-operator", action="store_true", help="do not start the operator simulator")
     up.add_argument("--s3", action=argparse.BooleanOptionalAction, default=True, help="start the S3 server at once")
     up.add_argument("--time-scale", type=float, metavar="F", help="divides the operator simulator's own waits")
+    up.add_argument(
+        "--kube-api-qps",
+        type=int,
+        default=FAST_QPS,
+        metavar="N",
+        help=f"requests a second of the controller-manager (its own default: {DEFAULT_QPS}; here: {FAST_QPS})",
+    )
     return parser.parse_args(argv)
 
 
@@ -37,6 +53,7 @@ def _up(options: argparse.Namespace) -> None:
         operator=not options.no_operator,
         s3=options.s3,
         time_scale=options.time_scale,
+        kube_api_qps=options.kube_api_qps,
         report=ScreenSteps(sys.stderr),
     )
     cluster.start()

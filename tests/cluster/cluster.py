@@ -40,6 +40,11 @@ ROOT = Path(__file__).resolve().parents[2]
 CRDS = Path(__file__).resolve().parent / "crds"
 _counter = itertools.count(1)
 
+DEFAULT_QPS = 20
+"""Requests a second of a controller-manager by its own default, as on most clusters."""
+FAST_QPS = 200
+"""Requests a second of ours, so that tests do not wait for it."""
+
 
 class ClusterError(Exception):
     """A cluster could not be started, reached or stopped. The text says what failed, where and what to do."""
@@ -122,6 +127,7 @@ class Cluster:
         operator: also run the operator simulator.
         s3: start the S3 server at once; by default it starts at the first use of :attr:`s3`.
         time_scale: divides the operator simulator's own waits (10: ten times as fast); None: as a real operator.
+        kube_api_qps: the controller-manager's requests a second; its own default is DEFAULT_QPS.
         report: called for each step of the start; by default nothing is shown.
         show_build: called while the program is built; by default progress goes to standard error.
     """
@@ -133,6 +139,7 @@ class Cluster:
         operator: bool = True,
         s3: bool = False,
         time_scale: float | None = None,
+        kube_api_qps: int = FAST_QPS,
         report: StepReport | None = None,
         show_build: Callable[[str, bool], None] | None = None,
     ) -> None:
@@ -142,6 +149,7 @@ class Cluster:
         self._operator = operator
         self._early_s3 = s3
         self._time_scale = time_scale
+        self._kube_api_qps = kube_api_qps
         self._report = report
         self._show_build = show_build
         self._supervisor: subprocess.Popen[str] | None = None
@@ -255,6 +263,7 @@ class Cluster:
             "dir": str(self.dir),
             "apply": [str(path) for path in sorted(CRDS.glob("*.yaml"))],
             "extras": extras,
+            "kube_api_qps": self._kube_api_qps,
         }
 
     def _await_event(self, wanted: str, send: dict[str, Any] | None) -> dict[str, Any]:

@@ -375,6 +375,19 @@ def test_the_api_server_comes_back_where_it_was(lab: Cluster) -> None:
     assert "lab-node" in lab.kubectl("get", "nodes", "-o", "name")
 
 
+def test_a_node_is_ready_again_by_itself(lab: Cluster) -> None:
+    """After the API server was away for longer than a Lease lasts, the node lifecycle controller writes this."""
+    lost = [{"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown", "message": "no status"}]
+    patch = json.dumps({"status": {"conditions": lost}})
+    lab.kubectl("patch", "node", "lab-node", "--subresource=status", "--type=strategic", "-p", patch)
+
+    def state() -> str:
+        path = "-o=jsonpath={.status.conditions[?(@.type=='Ready')].status}"
+        return lab.kubectl("get", "node", "lab-node", path)
+
+    until("the node is Ready", lambda: state() == "True", patience=40.0, state=state)
+
+
 # Pods
 
 

@@ -389,7 +389,7 @@ def test_a_quota_that_no_controller_processes(lab: Lab, proxy: ApiProxy) -> None
     assert "status.hard does not hold" in result["msg"]
     assert "status.hard does not hold" in result["verification"]["timeline"][0]["state"]
     requests = [f"{request.method} {request.path}" for request in proxy.requests]
-    assert len(requests) <= 9, requests  # namespace, two objects, two writes, two lists, two watches
+    assert len(requests) <= 11, requests  # namespace, two objects, two dry runs, two writes, two lists, two watches
     again = ok(lab.run("image_limits", **task))
     assert again["changed"] is False
     assert again["verification"]["timeline"][-1]["state"] == "1 of 1 namespaces hold the limits"

@@ -33,7 +33,6 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdic
     unauthorized,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
-    READ_TIMEOUT,
     ApiError,
     Client,
     ClientError,
@@ -53,6 +52,8 @@ TICK_SECONDS = 0.25
 """Seconds between judgements when no event arrives: verdicts also depend on elapsed time. Costs no request."""
 EVIDENCE_SECONDS = 1.0
 """Minimum time between two rounds of evidence for the same part."""
+AWAITED_SECONDS = 10.0
+"""How long a wait may exceed its timeout until a collection has been listed without which there is no verdict."""
 UNAUTHORIZED_LOOKS = 3
 """How many times credentials must be rejected before they count as expired: a login plugin may be renewing them."""
 
@@ -71,6 +72,7 @@ class Observation(Generic[G, S]):
     """One part being observed. title: prefix of each progress line when several parts are observed.
 
     on_operator_since: from when on it has been waiting for the operator without a break.
+    reached, reached_at: how far its effect has got, and since when (monotonic seconds).
     """
 
     part: Part[G, S]
@@ -81,6 +83,8 @@ class Observation(Generic[G, S]):
     history: History = field(default_factory=History)
     ended: bool = False
     on_operator_since: float | None = None
+    reached: int = 0
+    reached_at: float = -1e9
     _gathered_at: float = -1e9
     _shown_at: float = -1e9
 
@@ -92,12 +96,15 @@ class Observation(Generic[G, S]):
     def look(self, client: Client) -> None:
         """Judge the snapshot, with the evidence that the judge requests."""
         verdict, self.history = self.part.judge(self.goal, self.snapshot, self.history)
-        due = self.snapshot.at - self._gathered_at >= EVIDENCE_SECONDS
+        in_time = client.until is None or self.snapshot.at < client.until
+        due = in_time and self.snapshot.at - self._gathered_at >= EVIDENCE_SECONDS
         if isinstance(verdict, Waiting) and verdict.needs and due:
             self.snapshot = self.part.gather(client, self.goal, self.snapshot, verdict.needs)
             self._gathered_at = self.snapshot.at
             verdict, self.history = self.part.judge(self.goal, self.snapshot, self.history)
         self.course.verdict = verdict
+        if isinstance(verdict, Waiting) and verdict.reached > self.reached:
+            self.reached, self.reached_at = verdict.reached, self.snapshot.at
 
     def note(self, seconds: float, progress: Progress | None) -> None:
         """Add an entry to the timeline and report progress, if the verdict's text has changed."""
@@ -396,7 +403,7 @@ def _absorb(observation: Observation[Any, Any], target: Target[Any], state: tupl
 def observe(
     client: Client, observations: Sequence[Observation[Any, Any]], timeout: float, progress: Progress | None = None
 ) -> None:
-    """Run every observation until it is decided or has timed out after ``timeout`` seconds.
+    """Run every observation until it is decided or has timed out, ``timeout`` seconds after its last progress.
 
     Where nothing was written, a final verdict on what was just read is enough.
     """
@@ -429,20 +436,22 @@ def _follow(
                     observation.course.verdict = operator.explained(observation, now)
                     observation.course.verdict = _unless_blind(observation.course.verdict, feeds.refusals(observation))
                     observation.note(time.monotonic() - started, progress)
-            elapsed = time.monotonic() - started
-            late = elapsed >= timeout
-            for observation in observations:
-                if feeds.incomplete(observation) and elapsed < timeout + READ_TIMEOUT:
+            open_ones = [one for one in observations if not one.ended]
+            client.until = timeout + max(max(started, one.reached_at) for one in open_ones)
+            for observation in open_ones:
+                over = time.monotonic() - timeout - max(started, observation.reached_at)
+                if feeds.incomplete(observation) and over < AWAITED_SECONDS:
                     continue
                 # A verdict on a state that newer ones have already superseded is not final.
-                if observation.decided and (feeds.quiet or late):
+                if observation.decided and (feeds.quiet or over >= 0):
                     observation.ended = True
-                elif late:
+                elif over >= 0:
                     observation.ended = observation.course.timed_out = True
                     observation.course.blind = feeds.blind(observation)
             if all(observation.ended for observation in observations):
                 return
-            feeds.absorb(TICK_SECONDS if late else min(TICK_SECONDS, timeout - elapsed))
+            left = client.until - time.monotonic()
+            feeds.absorb(min(TICK_SECONDS, left) if left > 0 else TICK_SECONDS)
     finally:
         feeds.stop()
 

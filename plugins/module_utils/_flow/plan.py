@@ -7,12 +7,17 @@ Reading and writing happen in ``reconcile`` only.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, Union
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import apply
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import object_path
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
+    being_deleted,
+    mapping_at,
+    object_path,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.fields import diff, owned
 
 JSON = Mapping[str, Any]
@@ -111,9 +116,31 @@ class Write:
         return self.path.partition("/namespaces/")[2].partition("/")[0]
 
     @property
+    def content(self) -> str:
+        """What is sent, without what differs from one namespace to the next: the same for all of the same content."""
+        own = ("namespace", "resourceVersion")
+        metadata = {key: value for key, value in mapping_at(self.body, "metadata").items() if key not in own}
+        body = {key: value for key, value in self.body.items() if key not in own}
+        return json.dumps([self.verb, self.kind, self.name, {**body, "metadata": metadata}], sort_keys=True)
+
+    @property
     def label(self) -> str:
         """What messages and diffs call the object: KIND/NAME or KIND/NAMESPACE/NAME."""
         return "/".join(filter(None, (self.kind, self.namespace, self.name)))
+
+
+def carried_out(write: Write, found: JSON | None) -> bool:
+    """Whether an object, read after the answer to a write was lost, is as the write left it.
+
+    A plan contains only what differed before, so what is there now has been written since. found: None if it is absent.
+    """
+    if write.verb == "delete":
+        return found is None or being_deleted(found)
+    if found is None or being_deleted(found):
+        return False
+    metadata = {key: value for key, value in mapping_at(write.body, "metadata").items() if key != "resourceVersion"}
+    others = {**{key: value for key, value in write.body.items() if key != "spec"}, "metadata": metadata}
+    return not diff(others, found) and not diff(mapping_at(write.body, "spec"), mapping_at(found, "spec"))
 
 
 @dataclass(frozen=True)

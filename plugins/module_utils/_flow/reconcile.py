@@ -26,6 +26,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan i
     Reading,
     Ref,
     Write,
+    carried_out,
     with_answers,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
@@ -49,13 +50,22 @@ REPLANS = 40
 """How many times a lost race (409) is answered by reading and planning again: enough for 20 writers of one list."""
 REVISIONS = 5
 """How many times an independent write is decided again after somebody else has written the object in between."""
+FLOOR_SECONDS = 5.0
+"""What a task has for its effect at least, however long reading and writing have taken."""
+SAMPLES = 12
+"""In how many namespaces one content is tried before it counts as refused in all of them."""
+NAMED = 10
+"""How many refused contents a message names."""
 WORKERS = 12
 """Independent writes at a time: enough to keep an API server busy, too few to be throttled by fair queueing."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """The task's options for the run itself. wait_timeout: seconds. read_only: compare instead of writing."""
+    """The task's options for the run itself. wait_timeout: seconds for the whole task.
+
+    read_only: compare instead of writing.
+    """
 
     check_mode: bool
     wait: bool
@@ -83,6 +93,7 @@ def reconcile(client: Client, parts: Sequence[Part[Any, Any]], options: Options)
 
     Raises Refused, ApiError or ClientError before anything has been written; later failures come as Result.failure.
     """
+    started = time.monotonic()
     runs = [_Run(part) for part in parts]
     _prepare(client, runs, options)
     if not options.check_mode:
@@ -90,11 +101,11 @@ def reconcile(client: Client, parts: Sequence[Part[Any, Any]], options: Options)
         silent = ""
         for run in runs:
             if silent:
-                run.failure = f"Not attempted, because the API server had stopped answering: {silent}"
+                run.failure = report.not_attempted(silent, sent=bool(run.lost))
             else:
                 silent = run.write(client)
     observations = [run.observation(options, title=run.part.label if len(runs) > 1 else "") for run in runs]
-    observe(client, [one for one in observations if one is not None], options.wait_timeout, options.progress)
+    _observe(client, observations, options, started)
     return [run.result(client, one, options) for run, one in zip(runs, observations)]
 
 
@@ -104,6 +115,7 @@ def verify(client: Client, parts: Sequence[Part[Any, Any]], options: Options) ->
     Writes nothing; give it a client that cannot. Raises Refused for what cannot be compared, ApiError, ClientError.
     """
     runs = [_Run(part) for part in parts]
+    started = time.monotonic()
     reader = _Reader(client, runs[0].part.platform)
     for run in runs:
         run.decide(reader)
@@ -114,8 +126,20 @@ def verify(client: Client, parts: Sequence[Part[Any, Any]], options: Options) ->
     observations = [
         None if run.differs else run.observation(options, title=run.part.label if len(runs) > 1 else "") for run in runs
     ]
-    observe(client, [one for one in observations if one is not None], options.wait_timeout, options.progress)
+    _observe(client, observations, options, started)
     return [run.compared() if run.differs else run.result(client, one, options) for run, one in zip(runs, observations)]
+
+
+def _observe(
+    client: Client, observations: Sequence[Observation[Any, Any] | None], options: Options, started: float
+) -> None:
+    """Observe for what is left of the task's time. started: monotonic seconds, when the task began."""
+    spent = time.monotonic() - started
+    chosen = [one for one in observations if one is not None]
+    for one in chosen:
+        one.course.spent = spent
+    left = max(options.wait_timeout - spent, min(options.wait_timeout, FLOOR_SECONDS))
+    observe(client, chosen, left, options.progress)
 
 
 @dataclass
@@ -124,6 +148,7 @@ class _Run(Generic[G, S]):
 
     refs, seen: what was read, by label. writes: those of the plan, as they were sent in the end.
     written: the API server's answers by the object's path, in check mode those of the dry run.
+    lost: writes whose answer was lost, by the object's path, until it is known what became of them.
     failures: why independent writes failed, by the object's path. failure: why the writing ended early.
     shared: patches of the same object by later parts, which go with ours.
     """
@@ -134,6 +159,7 @@ class _Run(Generic[G, S]):
     plan: Plan[G] = field(default_factory=Plan)
     writes: tuple[Write, ...] = ()
     written: dict[str, JSON] = field(default_factory=dict)
+    lost: dict[str, Write] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     failure: str | None = None
     shared: list[tuple[_Run[Any, Any], Write]] = field(default_factory=list)
@@ -147,11 +173,13 @@ class _Run(Generic[G, S]):
     def rehearse(self, client: Client, check_mode: bool) -> list[str]:
         """Send every write as a dry run. Returns what the API server has against it; raises ApiError for a lost race.
 
-        Independent writes are rehearsed in check mode only; each of them may fail on its own.
+        Of independent writes, each distinct content is sent first, in check mode then each write: any may still fail on
+        its own.
         """
         self.plan, findings = _checked(client, self.plan)
         if self.plan.independent:
-            if check_mode:
+            findings += self._refused_everywhere(client)
+            if check_mode and not findings:
                 self._write_each(client, dry_run=True)
             return findings
         try:
@@ -159,9 +187,21 @@ class _Run(Generic[G, S]):
         except ApiError as error:
             if error.status == 409:
                 raise
-            return [*findings, report.rejection(error, error.message)]
+            return [*findings, _rejection(error)]
         self.written = answers if check_mode else {}
         return findings
+
+    def _refused_everywhere(self, client: Client) -> list[str]:
+        """What the API server has against the contents of independent writes, one by one."""
+        alike: dict[str, list[Write]] = {}
+        for write in self.writes:
+            alike.setdefault(write.content, []).append(write)
+        if not alike:
+            return []
+        with ThreadPoolExecutor(max_workers=WORKERS) as pool:
+            found = [text for text in pool.map(lambda writes: _refused(client, writes), alike.values()) if text]
+        more = len(found) - NAMED
+        return [*found[:NAMED], *([f"{more} more like these."] if more > 0 else [])]
 
     def write(self, client: Client) -> str:
         """Carry out the plan. Returns why the API server could not be reached; empty when it answered."""
@@ -180,6 +220,7 @@ class _Run(Generic[G, S]):
         for attempt in range(REPLANS):
             lost = self._write_in_order(client)
             if lost is None:
+                self._recognise()
                 return
             if attempt == REPLANS - 1:
                 self.failure = report.interrupted(self.writes, self.written, lost)
@@ -200,6 +241,15 @@ class _Run(Generic[G, S]):
                 self.failure = report.refusal(findings)
                 return
 
+    def _recognise(self) -> None:
+        """Count a write whose answer was lost as ours when, planned again, there was nothing left to write."""
+        for path, write in self.lost.items():
+            if path not in self.written:
+                found = (self.seen[label] for label, ref in self.refs.items() if ref.path == path)
+                self.written[path] = next((item for item in found if isinstance(item, Mapping)), {})
+                self.writes = (write, *self.writes)
+        self.lost = {}
+
     def _write_in_order(self, client: Client) -> report.WriteFailure | None:
         """Returns the failure of a race that was lost before anything was written; any other failure ends the part."""
         for write in self.writes:
@@ -209,7 +259,9 @@ class _Run(Generic[G, S]):
                 self._send_shared(client, write)
             except (ApiError, ClientError) as error:
                 status = error.status if isinstance(error, ApiError) else 0
-                lost = report.WriteFailure(write.label, status, str(error))
+                if error.lost:
+                    self.lost[write.object_path] = write
+                lost = report.WriteFailure(write.label, status, str(error), error.lost)
                 if status == 409 and not self.written:
                     return lost
                 self.failure = report.interrupted(self.writes, self.written, lost)
@@ -227,8 +279,11 @@ class _Run(Generic[G, S]):
         body = reduce(joined, (theirs.body for _run, theirs in shared), write.body)
         try:
             answer = send(client, replace(write, body=body), dry_run=False)
-        except ApiError as error:
-            if error.status != 409 or not shared:
+        except (ApiError, ClientError) as error:
+            if error.lost:
+                for run, theirs in shared:
+                    run.lost[theirs.object_path] = theirs
+            if not isinstance(error, ApiError) or error.status != 409 or not shared:
                 raise
             shared, answer = [], send(client, write, dry_run=False)
         for run in (self, *(run for run, _theirs in shared)):
@@ -252,18 +307,21 @@ class _Run(Generic[G, S]):
         for _attempt in range(REVISIONS):
             try:
                 return write, send(client, write, dry_run), ""
-            except ApiError as error:
-                if error.status not in (404, 409):
-                    return None, {}, str(error)
+            except (ApiError, ClientError) as error:
+                lost = error.lost and not dry_run
+                if lost:
+                    self.lost.setdefault(write.object_path, write)
+                if not (isinstance(error, ApiError) and error.status in (404, 409)):
+                    return None, {}, f"{error}{report.UNKNOWN if lost else ''}"
                 reason = str(error)
-            except ClientError as error:
-                return None, {}, str(error)
             try:
-                revised = self.part.revise(write, client.get(write.object_path))
+                found = client.get(write.object_path)
+                revised = self.part.revise(write, found)
             except (ApiError, ClientError) as error:
                 return None, {}, str(error)
             if not isinstance(revised, Write):
-                return None, {}, revised or ""
+                ours = None if revised else self.lost.pop(write.object_path, None)
+                return ours, found or {}, revised or ""
             write = revised
         return None, {}, f"somebody else kept changing the object: {reason}"
 
@@ -314,7 +372,9 @@ class _Run(Generic[G, S]):
     def result(self, client: Client, observation: Observation[G, S] | None, options: Options) -> Result:
         """What the task reports; reads and plans once more where the part requires it."""
         main = self.part.main
-        changed = bool(self.written) if self.failure is not None or self.plan.independent else bool(self.writes)
+        changed = bool(self.writes)
+        if self.failure is not None or self.plan.independent:
+            changed = bool(self.written or self.lost)
         result = Result(changed=changed, failure=self.failure, warnings=list(self.plan.warnings))
         result.values["diff"] = report.both_sides(self.writes)
         if main:
@@ -390,7 +450,7 @@ def _prepare(client: Client, runs: Sequence[_Run[Any, Any]], options: Options) -
             return
         except ApiError as error:
             if attempt == REPLANS - 1:
-                raise Refused(report.refusal([report.rejection(error, error.message)])) from None
+                raise Refused(report.refusal([_rejection(error)])) from None
         _pause(attempt)
 
 
@@ -429,10 +489,40 @@ def _checked(client: Client, plan: Plan[G]) -> tuple[Plan[G], list[str]]:
         except ApiError as error:
             if error.status == 403:
                 warnings.append(f"Could not have the {check.kind} {check.name!r} checked: {error.message}")
-                continue
-            why = "; ".join(error.causes) or error.message
-            findings.append(f"The {check.kind} {check.name!r} is not valid: {why}")
+            elif error.is_verdict:
+                why = "; ".join(error.causes) or error.message
+                findings.append(f"The {check.kind} {check.name!r} is not valid: {why}")
+            else:
+                findings.append(report.no_verdict(f"The {check.kind} {check.name!r} could not be checked", error))
     return replace(plan, warnings=tuple(warnings)), findings
+
+
+def _refused(client: Client, writes: Sequence[Write]) -> str:
+    """Why the API server takes one content nowhere, as a finding; empty when it takes it somewhere.
+
+    It may refuse a namespace (one that is being deleted, a right that is missing there) and take the others, so unless
+    it refuses the content itself, SAMPLES namespaces are tried.
+    """
+    refusal = ""
+    for write in writes[:SAMPLES]:
+        try:
+            send(client, write, dry_run=True)
+        except ApiError as error:
+            if error.status in (404, 409):
+                return ""  # a race, which is decided when it is written
+            refusal = refusal or f"{write.label}: {_rejection(error)}"
+            if error.is_verdict:
+                return refusal
+        else:
+            return ""
+    return refusal
+
+
+def _rejection(error: ApiError) -> str:
+    """What the API server answered to a dry run, as a finding."""
+    if error.is_trouble:
+        return report.no_verdict("The dry run of the change failed", error)
+    return report.rejection(error, error.message)
 
 
 class _Reader:
@@ -482,7 +572,27 @@ class _Reader:
 
 
 def send(client: Client, write: Write, dry_run: bool) -> JSON:
-    """Send one write. Returns the object as it is now; empty for a delete."""
+    """Send one write. Returns the object as it is now; empty for a delete.
+
+    When the answer was lost, the object itself shows whether the write was carried out. The errors that remain say
+    ``lost`` only when even that is not known: it could not be read, or somebody else has written it as well (409).
+    """
+    try:
+        return _sent(client, write, dry_run)
+    except (ApiError, ClientError) as error:
+        if dry_run or not error.lost:
+            raise
+        try:
+            found = client.get(write.object_path)
+        except (ApiError, ClientError):
+            raise error from None
+        if carried_out(write, found):
+            return found or {}
+        error.lost = isinstance(error, ApiError) and error.status == 409
+        raise
+
+
+def _sent(client: Client, write: Write, dry_run: bool) -> JSON:
     if write.verb == "create":
         return client.create(write.path, write.body, dry_run=dry_run)
     if write.verb == "delete":

@@ -19,15 +19,20 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdic
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.resources import conditions, last_words
 
 NOTHING_WRITTEN = "Nothing was written."
+UNKNOWN = " Whether it was stored all the same is not known."
 
 
 @dataclass(frozen=True)
 class WriteFailure:
-    """A write that failed although its dry run did not. status: HTTP code, 0 without an answer."""
+    """A write that failed although its dry run did not. status: HTTP code, 0 without an answer.
+
+    lost: whether it may have been stored all the same.
+    """
 
     what: str
     status: int
     text: str
+    lost: bool = False
 
 
 def refusal(findings: Sequence[str]) -> str:
@@ -48,11 +53,25 @@ def rejection(error: Exception, message: str) -> str:
     return f"The API server refused the change in a dry run. {error}{hint}"
 
 
+def no_verdict(what: str, error: Exception) -> str:
+    """An answer that is not about what was asked, as a finding: an API server in trouble, or a proxy in front of it."""
+    return (
+        f"{what}: {error} This says nothing about the values; run the task again when the API server answers properly."
+    )
+
+
+def not_attempted(silent: str, *, sent: bool) -> str:
+    """Why a part was not written. silent: the failure of the part before it. sent: whether its patch went with that."""
+    begin = f"Sent together with the part before it.{UNKNOWN}" if sent else "Not attempted."
+    return f"{begin} The API server had stopped answering: {silent}"
+
+
 def interrupted(writes: Sequence[Write], written: Mapping[str, JSON], failure: WriteFailure) -> str:
     """A write failed, perhaps after others had succeeded. written: the API server's answers, by the object's path."""
     done = ", ".join(write.label for write in writes if write.object_path in written)
     before = f"Already written: {done}." if done else "Nothing had been written before."
-    return f"Writing {failure.what} failed: {failure.text} {before} Run the task again: it continues from there."
+    text = f"{failure.text}{UNKNOWN if failure.lost else ''}"
+    return f"Writing {failure.what} failed: {text} {before} Run the task again: it continues from there."
 
 
 @dataclass(frozen=True)
@@ -172,7 +191,8 @@ def failure(course: Course, main: JSON | None, events: Sequence[str] = ()) -> st
             text += f" [{verdict.quotation}]"
         return f"{text} What to do: {verdict.remedy}"
     seen = "the cluster could not be read any more; last seen: " if course.blind else ""
-    text = f"{begin} within {course.seconds:.0f} s: {seen}{sentence(verdict)}."
+    slow = f" (reading and writing had taken {course.spent:.0f} s)" if course.spent >= 1 else ""
+    text = f"{begin} within {course.seconds:.0f} s{slow}: {seen}{sentence(verdict)}."
     words = last_words(main or {})
     if words:
         text += f" The operator says: {words}."

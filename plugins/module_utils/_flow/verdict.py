@@ -65,11 +65,13 @@ class Waiting:
 
     why: one line, what is true now and what is missing. needs: evidence to fetch before judging again.
     on_operator: whether it is the operator that has to act next.
+    reached: how far an effect has got that comes about step by step; the time to wait counts from the last step.
     """
 
     why: str
     needs: frozenset[Need] = frozenset()
     on_operator: bool = False
+    reached: int = 0
 
 
 class Effect(Enum):
@@ -117,8 +119,9 @@ class Course:
     """The course of an observation.
 
     changed: whether anything had been written before. seconds: from the start of the wait.
-    blind: whether, at the end, what the verdict depends on could not be read. timeline: (seconds, what was true) per
-    change.
+    blind: whether, at the end, what the verdict depends on could not be read.
+    spent: seconds of the task's time that reading and writing had taken by then.
+    timeline: (seconds, what was true) per change.
     """
 
     changed: bool
@@ -126,6 +129,7 @@ class Course:
     seconds: float = 0.0
     timed_out: bool = False
     blind: bool = False
+    spent: float = 0.0
     timeline: list[tuple[float, str]] = field(default_factory=list)
 
 
@@ -189,12 +193,14 @@ def not_observed(generation: int, observed: int) -> Waiting:
     return Waiting(why, on_operator=True)
 
 
-def changed_back(kind: str, resource: str, fields: str) -> Failed:
-    """Our write was undone. resource: the name of the kind for kubectl."""
+def changed_back(kind: str, resource: str, fields: str, *, made_again: bool = False) -> Failed:
+    """Our write was undone. resource: the name of the kind for kubectl. made_again: the object is another one now."""
     return Failed(
         "SpecChanged",
         f"{kind}.spec differs again in: {fields}",
-        "Another writer or the operator changed it back after our write.",
+        f"{kind}/cluster was deleted after our write, and made again without it."
+        if made_again
+        else "Another writer or the operator changed it back after our write.",
         "Run the task again; if this happens again, find the other writer (GitOps, another playbook) with "
         f"kubectl get {resource} cluster -o yaml --show-managed-fields.",
         Effect.UNDONE,

@@ -43,18 +43,32 @@ METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v
 METADATA_WATCH = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
 
+LAST_SECONDS = 3.0
+"""Seconds for a request and its answer once the task's time is up."""
+UNSURE = (500, 502, 503, 504)
+"""Statuses after which a request is repeated; it may have been carried out nevertheless."""
+
+
 class ClientError(Exception):
-    """There was no answer: wrong configuration, no connection, an untrusted certificate. Users read the text."""
+    """There was no answer: wrong configuration, no connection, an untrusted certificate. Users read the text.
+
+    lost: the request may have been carried out, and only its answer was lost.
+    """
+
+    def __init__(self, text: str, *, lost: bool = False) -> None:
+        super().__init__(text)
+        self.lost = lost
 
 
 class ApiError(Exception):
     """The API server, or a proxy in front of it, answered with an error.
 
     status: HTTP code. reason: Kubernetes' reason ("NotFound", "Invalid", …) or "". message: the server's own text.
+    lost: the request may have been carried out: now (5xx), or when it was sent before and its answer was lost.
     """
 
-    def __init__(self, verb: str, path: str, status: int, body: bytes) -> None:
-        self.verb, self.path, self.status = verb, path, status
+    def __init__(self, verb: str, path: str, status: int, body: bytes, *, lost: bool = False) -> None:
+        self.verb, self.path, self.status, self.lost = verb, path, status, lost
         self.reason = ""
         self.message = body.decode("utf-8", "replace").strip()[:500]
         self.causes: list[str] = []
@@ -78,6 +92,22 @@ class ApiError(Exception):
             ]
         super().__init__(self.explain())
 
+    def _has_cause(self, reason: str) -> bool:
+        """Whether one of the causes has this reason."""
+        causes = self.details.get("causes")
+        found = causes if isinstance(causes, list) else []
+        return any(isinstance(cause, dict) and cause.get("reason") == reason for cause in found)
+
+    @property
+    def is_verdict(self) -> bool:
+        """Whether the API server refuses what was sent for its content, as opposed to rights, races and troubles."""
+        return self.status in (400, 413, 422)
+
+    @property
+    def is_trouble(self) -> bool:
+        """Whether the API server, or a proxy in front of it, was not able to answer."""
+        return self.status == 429 or self.status >= 500
+
     @property
     def kind_missing(self) -> bool:
         """Whether the API server does not know the resource at all (no CRD), as opposed to a single missing object."""
@@ -96,6 +126,11 @@ class ApiError(Exception):
                 f"{where}: the request carried no credentials that the API server accepts (403): {self.message}. "
                 "Check kubeconfig, context, api_key or the client certificate, and that the login plugin still works."
             )
+        if self.status == 403 and self._has_cause("NamespaceTerminating"):
+            return (
+                f"{where}: the namespace is being deleted (403): {self.message}. "
+                "Take it out of the task, or run the task again once it has been made again."
+            )
         if self.status == 403:
             return (
                 f"{where}: not allowed (403): {self.message}. "
@@ -109,11 +144,12 @@ class ApiError(Exception):
 
 @dataclass(frozen=True)
 class Reply:
-    """A raw answer; headers have lower-case names."""
+    """A raw answer; headers have lower-case names. lost: as for ApiError."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    lost: bool = False
 
     @property
     def text(self) -> str:
@@ -148,8 +184,9 @@ class Connection:
 class Client:
     """Requests to one API server. Safe to use from several threads; leaves nothing behind.
 
-    For RETRY_WINDOW seconds, idempotent requests are repeated after 429, 5xx and broken connections; others only when
-    the server certainly did nothing (429, or no connection at all). With ``read_only`` nothing but GET is ever sent.
+    For RETRY_WINDOW seconds, requests that do no harm twice are repeated after 429, 5xx and broken connections; others
+    only when the server certainly did nothing (429, or no connection at all). Whoever repeats a write may meet the
+    effect of the first attempt: errors say so (``lost``). With ``read_only`` nothing but GET is ever sent.
     """
 
     def __init__(
@@ -159,6 +196,8 @@ class Client:
         self._read_only = read_only
         self._sleep = sleep
         self._answered = False
+        self.until: float | None = None
+        """Monotonic time at which the task's time is up: nothing is repeated or awaited longer (but LAST_SECONDS)."""
 
     @property
     def host(self) -> str:
@@ -190,7 +229,7 @@ class Client:
                 self.host + path,
                 body=body,
                 headers=self._request_headers(extra),
-                timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT, read=read),
+                timeout=urllib3.Timeout(connect=min(CONNECT_TIMEOUT, read), read=read),
                 retries=False,
                 redirect=False,
                 preload_content=not stream,
@@ -227,26 +266,32 @@ class Client:
         if accept:
             extra["Accept"] = accept
         idempotent = verb in ("GET", "PATCH", "PUT", "DELETE") if retry is None else retry
-        deadline = time.monotonic() + RETRY_WINDOW
-        pause = 0.1
+        deadline = time.monotonic() + self._left(RETRY_WINDOW)
+        pause, lost = 0.1, False
         while True:
             try:
-                answer = self._send(verb, path, data, extra, False, read_timeout)
+                answer = self._send(verb, path, data, extra, False, self._left(read_timeout))
             except (urllib3.exceptions.HTTPError, OSError) as error:
                 refused = retry is None and isinstance(error, urllib3.exceptions.NewConnectionError)
+                lost = lost or not _was_not_sent(error)
                 if self._is_final(error) or not (idempotent or refused) or time.monotonic() + pause > deadline:
-                    raise ClientError(self._unreachable(error)) from None
+                    raise ClientError(self._unreachable(error), lost=lost) from None
                 wait = pause
             else:
                 self._answered = True
-                again = answer.status == 429 or (idempotent and answer.status in (500, 502, 503, 504))
+                lost = lost or answer.status in UNSURE
+                again = answer.status == 429 or (idempotent and answer.status in UNSURE)
                 if retry is False or not again or time.monotonic() + pause > deadline:
                     headers = {name.lower(): text for name, text in answer.headers.items()}
-                    return Reply(answer.status, headers, answer.data)
+                    return Reply(answer.status, headers, answer.data, lost)
                 asked = answer.headers.get("Retry-After", "")
                 wait = max(pause, min(float(asked), deadline - time.monotonic())) if asked.isdigit() else pause
             self._sleep(max(0.0, wait) * random.uniform(0.8, 1.2))
             pause = min(pause * 2, 3.0)
+
+    def _left(self, seconds: float) -> float:
+        """The seconds, as far as the task's time lasts."""
+        return seconds if self.until is None else min(seconds, max(self.until - time.monotonic(), LAST_SECONDS))
 
     def _is_final(self, error: BaseException) -> bool:
         """Whether repeating the request cannot help: a wrong URL, an unknown name, an untrusted certificate.
@@ -273,11 +318,17 @@ class Client:
         return f"No answer from the API server {redact(self.host)}: {hint} ({cause[:300]})."
 
     def _json(
-        self, verb: str, path: str, body: JSON | None = None, content_type: str | None = None, accept: str = ""
+        self,
+        verb: str,
+        path: str,
+        body: JSON | None = None,
+        content_type: str | None = None,
+        accept: str = "",
+        retry: bool | None = None,
     ) -> JSON:
-        reply = self.raw(verb, path, body, content_type=content_type, accept=accept)
+        reply = self.raw(verb, path, body, content_type=content_type, accept=accept, retry=retry)
         if reply.status >= 300:
-            raise ApiError(verb, path, reply.status, reply.body)
+            raise ApiError(verb, path, reply.status, reply.body, lost=reply.lost)
         try:
             parsed = json.loads(reply.body)
         except ValueError:
@@ -359,8 +410,13 @@ class Client:
                 raise
 
     def create(self, path: str, body: JSON, *, dry_run: bool = False) -> JSON:
-        """Create an object in the collection at `path`, with strict field validation."""
-        return self._json("POST", path + _write_query(dry_run), body)
+        """Create an object in the collection at `path`, with strict field validation.
+
+        An object that has a name cannot be made twice, so its request is repeated like the others (ApiError 409 with
+        ``lost`` may then be about the object that an earlier attempt made).
+        """
+        named = bool((body.get("metadata") or {}).get("name"))
+        return self._json("POST", path + _write_query(dry_run), body, retry=True if dry_run or named else None)
 
     def watch(
         self,
@@ -434,6 +490,12 @@ class Watch:
             self._answer.close()
         except (OSError, RuntimeError, ValueError, AttributeError):
             pass
+
+
+def _was_not_sent(error: BaseException) -> bool:
+    """Whether the server certainly has not received the request: there was no connection."""
+    refused = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
+    return isinstance(error, (*refused, urllib3.exceptions.LocationValueError)) or _is_unresolved(error)
 
 
 def _is_unresolved(error: BaseException) -> bool:

@@ -81,6 +81,16 @@ def generation(item: object) -> int:
     return number_at(item, "metadata", "generation")
 
 
+def uid(item: object) -> str:
+    """The uid of an object; empty for one that is not there."""
+    return str(mapping_at(item, "metadata").get("uid") or "")
+
+
+def made_again(item: object, before: str) -> bool:
+    """Whether an object is another one than that with the uid ``before``: its generation is counted anew."""
+    return bool(before) and uid(item) not in ("", before)
+
+
 def observed_generation(item: object) -> int:
     """The generation that the object's controller has looked at."""
     return number_at(item, "status", "observedGeneration")

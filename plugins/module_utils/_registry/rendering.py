@@ -212,7 +212,7 @@ def serves_https(deployment: JSON, name: str) -> bool:
 
 # -- ImagePruner becomes a CronJob -------------------------------------------------------------------------------------
 
-_DEFAULT_SCHEDULE = "0 0 * * *"
+DEFAULT_SCHEDULE = "0 0 * * *"
 """What the operator renders for an empty schedule (operator fact 5.1)."""
 _PRUNING_LOG_LEVELS = {"Debug": 4, "Trace": 6, "TraceAll": 8}
 """Operator fact 5.2."""
@@ -244,7 +244,7 @@ def expected_cronjob(spec: JSON) -> ExpectedCronJob:
     """What the operator renders from the spec of ImagePruner (operator facts 5.1 to 5.3)."""
     ignore = "true" if spec.get("ignoreInvalidImageReferences") else "false"
     return ExpectedCronJob(
-        schedule=str(spec.get("schedule") or _DEFAULT_SCHEDULE),
+        schedule=str(spec.get("schedule") or DEFAULT_SCHEDULE),
         suspend=bool(spec.get("suspend")),
         successful_jobs=_number_or(spec.get("successfulJobsHistoryLimit"), 3),
         failed_jobs=_number_or(spec.get("failedJobsHistoryLimit"), 3),

@@ -100,7 +100,7 @@ func startKubelet(dir, kubeconfig string) error {
 		if err := k.register(ctx, name, nodeAddress(index)); err != nil {
 			return fmt.Errorf("node %s cannot be registered: %w", name, err)
 		}
-		go k.heartbeat(ctx, name)
+		go k.heartbeat(ctx, name, nodeAddress(index))
 	}
 	pods := k.factory.Core().V1().Pods().Informer()
 	_, err = pods.AddEventHandler(cache.ResourceEventHandlerFuncs{
@@ -201,8 +201,9 @@ func (k *kubelet) register(ctx context.Context, name, address string) error {
 	})
 }
 
-// heartbeat renews a node's Lease, by which the node lifecycle controller knows that the node is alive.
-func (k *kubelet) heartbeat(ctx context.Context, name string) {
+// heartbeat renews a node's Lease, by which the node lifecycle controller knows that the node is alive, and reports its
+// status again when that controller has given the node up meanwhile (while the API server was down, for instance).
+func (k *kubelet) heartbeat(ctx context.Context, name, address string) {
 	leases := k.client.CoordinationV1().Leases(corev1.NamespaceNodeLease)
 	seconds := int32(20)
 	for {
@@ -215,9 +216,12 @@ func (k *kubelet) heartbeat(ctx context.Context, name string) {
 			lease.Spec.RenewTime = &now
 			_, err = leases.Update(ctx, lease, metav1.UpdateOptions{})
 		}
+		if node, missing := k.factory.Core().V1().Nodes().Lister().Get(name); err == nil && missing == nil && !isReady(node) {
+			err = k.register(ctx, name, address)
+		}
 		pause := 5 * time.Second
 		if err != nil && ctx.Err() == nil {
-			logf("lease of %s not renewed: %v", name, err)
+			logf("heartbeat of %s failed: %v", name, err)
 			pause = 200 * time.Millisecond
 		}
 		select {
@@ -226,6 +230,15 @@ func (k *kubelet) heartbeat(ctx context.Context, name string) {
 		case <-time.After(pause):
 		}
 	}
+}
+
+func isReady(node *corev1.Node) bool {
+	for _, condition := range node.Status.Conditions {
+		if condition.Type == corev1.NodeReady {
+			return condition.Status == corev1.ConditionTrue
+		}
+	}
+	return false
 }
 
 // setting returns an annotation of the Pod, else of its Node, else of the first Node.

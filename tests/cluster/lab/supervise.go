@@ -45,6 +45,8 @@ type supervisorConfig struct {
 	Apply  []string          `json:"apply"`  // YAML files
 	Extras []extraProcess    `json:"extras"` // programs besides the control plane
 	Labels map[string]string `json:"labels"` // shown by status, not used
+	// KubeAPIQPS limits the controller-manager's requests a second.
+	KubeAPIQPS int `json:"kube_api_qps"`
 }
 
 // extraProcess is a program that lives and dies with the cluster, such as the operator or the S3 server.
@@ -388,7 +390,8 @@ func (s *supervisor) arguments(name string) []string {
 	case "kube-controller-manager":
 		return []string{"--kubeconfig=" + s.path("controller-manager.kubeconfig"), "--leader-elect=false", "--secure-port=0",
 			"--service-account-private-key-file=" + pkiFile("sa.key"), "--root-ca-file=" + pkiFile("ca.crt"),
-			"--kube-api-qps=200", "--kube-api-burst=400", "--pvclaimbinder-sync-period=2s", "--resource-quota-sync-period=10s",
+			fmt.Sprintf("--kube-api-qps=%d", s.config.KubeAPIQPS), fmt.Sprintf("--kube-api-burst=%d", s.config.KubeAPIQPS*3/2),
+			"--pvclaimbinder-sync-period=2s", "--resource-quota-sync-period=10s",
 			"--node-monitor-period=1s", "--node-monitor-grace-period=20s", "--node-startup-grace-period=20s",
 			"--concurrent-gc-syncs=4", "--profiling=false", "--enable-dynamic-provisioning",
 			// Machines, clouds, certificates and autoscaling play no part here.

@@ -8,12 +8,14 @@ import http.server
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import urllib3
 
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes import client as client_module
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
     ApiError,
     Client,
@@ -129,3 +131,25 @@ def test_nobody_is_advised_to_grant_rights_to_an_anonymous_user() -> None:
     assert "carried no credentials" in text
     assert "Grant" not in text
     assert "Grant" in str(ApiError("GET", "/apis/x/v1/a", 403, body.replace(b"system:anonymous", b"bob")))
+
+
+def test_nothing_is_repeated_or_awaited_beyond_the_task_s_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that takes connections and never answers."""
+    monkeypatch.setattr(client_module, "LAST_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        client = _client(f"http://127.0.0.1:{server.getsockname()[1]}")
+        client.until = time.monotonic() - 60.0
+        began = time.monotonic()
+        with pytest.raises(ClientError, match="did not answer in time") as caught:
+            client.raw("GET", "/version")
+        assert time.monotonic() - began < client_module.READ_TIMEOUT / 2
+    assert caught.value.lost
+
+
+def test_a_namespace_that_is_being_deleted_is_not_a_missing_right() -> None:
+    """Both are refusals (403)."""
+    causes = [{"reason": "NamespaceTerminating", "message": "namespace a is being terminated"}]
+    body = {"kind": "Status", "message": 'forbidden: "a" is being terminated', "details": {"causes": causes}}
+    text = str(ApiError("POST", "/api/v1/namespaces/a/resourcequotas", 403, json.dumps(body).encode()))
+    assert "the namespace is being deleted" in text
+    assert "Grant" not in text

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Write
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import Snapshot
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import Need, Snapshot
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import parse_quantity
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.intent import (
@@ -30,6 +30,12 @@ FEW = 2
 """Up to this many namespaces are read one by one, which needs no right to list in the whole cluster."""
 NAMED = 10
 """How many namespaces a message names; of the rest it gives the number."""
+
+
+class LimitsNeed(Need):
+    """Evidence that the judge of limits asks for."""
+
+    NAMESPACES = "namespaces"
 
 
 @dataclass(frozen=True)
@@ -65,9 +71,15 @@ class LimitsGoal:
 
 @dataclass(frozen=True)
 class LimitsSnapshot(Snapshot):
-    """What the cluster showed at one moment: our objects by kind and namespace, reduced to what decisions need."""
+    """What the cluster showed at one moment: our objects by kind and namespace, reduced to what decisions need.
+
+    before: since when (monotonic seconds) and with how many namespaces that hold the limits the task has been waiting.
+    ending: whether a namespace, looked at because an object had vanished from it, is being deleted or gone.
+    """
 
     live: Mapping[str, Mapping[str, JSON]] = field(default_factory=dict)
+    before: tuple[float, int] | None = None
+    ending: Mapping[str, bool] = field(default_factory=dict)
 
     def of(self, namespace: str) -> tuple[JSON | None, JSON | None]:
         """The namespace's ResourceQuota and LimitRange."""

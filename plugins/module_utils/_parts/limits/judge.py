@@ -9,6 +9,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan i
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
     Done,
     Failed,
+    Need,
     Verdict,
     Waiting,
     count,
@@ -16,7 +17,9 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdic
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import mapping_at
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.goal import (
     JSON,
+    NAMED,
     LimitsGoal,
+    LimitsNeed,
     LimitsSnapshot,
     equal,
     some,
@@ -28,16 +31,30 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limit
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.plan import merged, removable
 
+PACE_SECONDS = 2.0
+"""From when the pace of the quota controller is reported: one of a shorter time says little."""
+
 
 def judge(goal: LimitsGoal, snapshot: LimitsSnapshot) -> Verdict:
     """Done when every namespace has its limits; objects that were deleted must be gone.
 
     As long as something holds a deleted object (a finalizer), it limits.
     """
-    behind = shortfalls(goal, snapshot)
+    ending = [name for name in goal.checked if snapshot.ending.get(name)]
+    behind = {name: why for name, why in shortfalls(goal, snapshot).items() if name not in ending}
     name = next(iter(behind), "")
     if behind:
-        return Waiting(f"{_reached(goal, len(behind))}; {name}: {behind[name]}")
+        needs = frozenset({LimitsNeed.NAMESPACES}) if vanished(goal, snapshot) else frozenset[Need]()
+        done = len(goal.checked) - len(behind) - len(ending)
+        pace = _pace(snapshot, done, len(behind))
+        return Waiting(f"{_reached(goal, len(behind) + len(ending))}{pace}; {name}: {behind[name]}", needs, reached=done)
+    if ending:
+        return Failed(
+            "NamespaceTerminating",
+            f"being deleted, or gone: {some(ending)}",
+            f"{_reached(goal, len(ending))}, the others are being deleted, and their limits with them.",
+            "Take these namespaces out of the task, or run it again once they have been made again.",
+        )
     if goal.failed:
         return Failed(
             "WriteFailed",
@@ -53,6 +70,23 @@ def judge(goal: LimitsGoal, snapshot: LimitsSnapshot) -> Verdict:
 def shortfalls(goal: LimitsGoal, snapshot: LimitsSnapshot) -> dict[str, str]:
     """Why, by namespace, the limits are not in force."""
     return {name: why for name in goal.checked if (why := shortfall(goal.intent, *snapshot.of(name)))}
+
+
+def vanished(goal: LimitsGoal, snapshot: LimitsSnapshot) -> list[str]:
+    """The namespaces, a few at a time, that lack an object of ours and have not been looked at for that."""
+    kinds = goal.intent.kinds if goal.intent.present else ()
+    lacking = (name for name in goal.checked if any(name not in snapshot.live.get(kind, {}) for kind in kinds))
+    return [name for name in lacking if name not in snapshot.ending][:NAMED]
+
+
+def _pace(snapshot: LimitsSnapshot, done: int, left: int) -> str:
+    """How many namespaces a second get their limits, and how long the others take at that rate."""
+    since, before = snapshot.before or (snapshot.at, done)
+    seconds = snapshot.at - since
+    if seconds < PACE_SECONDS or done <= before:
+        return ""
+    rate = (done - before) / seconds
+    return f", {rate:.1f} more each second, about {left / rate:.0f} s left"
 
 
 def _reached(goal: LimitsGoal, behind: int) -> str:
@@ -121,9 +155,7 @@ def outcome(
         for step in goal.steps
         if step.write is not None and step.write.object_path in failures
     ]
-    failure = (
-        f"{len(failed)} of {len(goal.steps)} objects failed; all others are done. {some(failed)}" if failed else ""
-    )
+    failure = f"{len(failed)} of {len(goal.steps)} objects could not be written. {some(failed)}" if failed else ""
     warnings = _uncounted_warnings(uncounted_everywhere(*observed), len(goal.namespaces)) if observed else ()
     return Outcome(failure, warnings, {"namespaces": _by_namespace(goal, sent, failures)})
 

@@ -6,6 +6,7 @@ One failing namespace does not stop the others.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,17 +19,30 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan i
     Ref,
     Write,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import History, State, Unseen, Verdict
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
+    History,
+    Need,
+    State,
+    Unseen,
+    Verdict,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
+    ApiError,
+    Client,
+    ClientError,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits import judge as verdicts
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.goal import (
     JSON,
     LimitsGoal,
+    LimitsNeed,
     LimitsSnapshot,
     collections,
     reduced,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.intent import parse_intent
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.plan import (
+    is_active,
     live_objects,
     needs,
     plan,
@@ -66,7 +80,9 @@ class LimitsPart(Part[LimitsGoal, LimitsSnapshot]):
 
     def first(self, goal: LimitsGoal, seen: Readings, at: float) -> LimitsSnapshot:
         """Our objects as they were read."""
-        return LimitsSnapshot(at=at, live=live_objects(goal.intent, goal.namespaces, seen))
+        snapshot = LimitsSnapshot(at=at, live=live_objects(goal.intent, goal.namespaces, seen))
+        done = len(goal.checked) - len(verdicts.shortfalls(goal, snapshot))
+        return replace(snapshot, before=(at, done))
 
     def targets(self, goal: LimitsGoal, snapshot: LimitsSnapshot) -> Sequence[Target[LimitsSnapshot]]:
         """Our objects, in each of a few namespaces or cluster-wide."""
@@ -88,6 +104,15 @@ class LimitsPart(Part[LimitsGoal, LimitsSnapshot]):
         """See judge."""
         return verdicts.judge(goal, snapshot), history
 
+    def gather(
+        self, client: Client, goal: LimitsGoal, snapshot: LimitsSnapshot, needs: frozenset[Need]
+    ) -> LimitsSnapshot:
+        """Whether the namespaces are being deleted from which our objects have vanished."""
+        if LimitsNeed.NAMESPACES in needs:
+            ending = {name: _is_ending(client, name) for name in verdicts.vanished(goal, snapshot)}
+            snapshot = replace(snapshot, ending={**snapshot.ending, **ending})
+        return replace(snapshot, at=time.monotonic())
+
     def report(self, goal: LimitsGoal, snapshot: LimitsSnapshot) -> Mapping[str, Any]:
         """Keys that no controller counts, and what namespaces lack."""
         behind = verdicts.shortfalls(goal, snapshot)
@@ -105,6 +130,14 @@ class LimitsPart(Part[LimitsGoal, LimitsSnapshot]):
     ) -> Outcome:
         """See judge."""
         return verdicts.outcome(plan, sent, failures, observed)
+
+
+def _is_ending(client: Client, namespace: str) -> bool:
+    """Whether a namespace is being deleted or gone, as far as it may be read."""
+    try:
+        return not is_active(client.get(f"/api/v1/namespaces/{namespace}"))
+    except (ApiError, ClientError):
+        return False
 
 
 def _with_objects(kind: str, namespace: str) -> Callable[[LimitsSnapshot, State], LimitsSnapshot]:

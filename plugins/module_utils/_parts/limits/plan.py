@@ -90,15 +90,16 @@ def selected(intent: LimitsIntent, seen: Readings) -> tuple[tuple[str, ...], lis
     """The namespaces that were selected, in order, and those named that do not exist or are being deleted."""
     listed = seen.get("namespaces")
     items = listed if isinstance(listed, tuple) else [seen.get(f"namespace {name}") for name in intent.namespaces or ()]
-    active = {
-        str(mapping_at(item, "metadata").get("name"))
-        for item in items
-        if isinstance(item, Mapping) and mapping_at(item, "status").get("phase") != "Terminating"
-    }
+    active = {str(mapping_at(item, "metadata").get("name")) for item in items if is_active(item)}
     if intent.namespaces is None:
         return tuple(sorted(active)), []
     missing = [name for name in intent.namespaces if name not in active]
     return tuple(name for name in intent.namespaces if name in active), missing
+
+
+def is_active(namespace: object) -> bool:
+    """Whether a namespace is there and is not being deleted."""
+    return isinstance(namespace, Mapping) and mapping_at(namespace, "status").get("phase") != "Terminating"
 
 
 def live_objects(intent: LimitsIntent, namespaces: tuple[str, ...], seen: Readings) -> dict[str, dict[str, JSON]]:

@@ -28,12 +28,16 @@ class PrunerNeed(Need):
 
 @dataclass(frozen=True)
 class PrunerGoal:
-    """What must be true. min_generation: of ImagePruner after our write. changed: whether we wrote it."""
+    """What must be true.
+
+    min_generation: of ImagePruner after our write. uid: which ImagePruner that is about. changed: whether we wrote it.
+    """
 
     spec: JSON
     min_generation: int
     platform: Platform
     changed: bool = False
+    uid: str = ""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
     condition,
     generation,
+    made_again,
     mapping_at,
     observed_generation,
 )
@@ -58,13 +59,14 @@ def judge(goal: PrunerGoal, snapshot: PrunerSnapshot, history: History) -> tuple
         return Waiting("ImagePruner/cluster is not there; the operator creates it again", on_operator=True), history
     spec = mapping_at(pruner, "spec")
     stored, observed = generation(pruner), observed_generation(pruner)
-    if stored < goal.min_generation:
+    another = made_again(pruner, goal.uid)
+    if stored < goal.min_generation and not another:
         return Waiting(f"ImagePruner is read from before the change (generation {stored})"), history
     changed = diff(goal.spec, spec)
     if changed:
         fields = ", ".join(names(changed))
         if signs.lasted(f"spec:{fields}") >= SYNC_ERROR_SECONDS:
-            return changed_back("ImagePruner", "imagepruners", fields), signs.history()
+            return changed_back("ImagePruner", "imagepruners", fields, made_again=another), signs.history()
         return Waiting(f"spec differs in {fields}"), signs.history()
     degraded = condition(pruner, "Degraded")
     if observed >= stored and degraded.true and degraded.reason == "SyncError":

@@ -18,6 +18,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
     generation,
     namespaced,
+    uid,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import redact
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.goal import (
@@ -61,8 +62,14 @@ class PrunerPart(Part[PrunerGoal, PrunerSnapshot]):
 
     def aim(self, goal: PrunerGoal, seen: Readings, failures: Mapping[str, str]) -> PrunerGoal:
         """The generation that carries our values is known once the write has been answered."""
-        stored = generation(seen["pruner"])
-        return replace(goal, min_generation=max(goal.min_generation, stored), changed=stored > goal.min_generation)
+        pruner = seen["pruner"]
+        stored = generation(pruner)
+        return replace(
+            goal,
+            min_generation=max(goal.min_generation, stored),
+            changed=stored > goal.min_generation,
+            uid=uid(pruner),
+        )
 
     def first(self, goal: PrunerGoal, seen: Readings, at: float) -> PrunerSnapshot:
         """Both objects, as they were read."""

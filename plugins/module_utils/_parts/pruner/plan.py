@@ -24,6 +24,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.goal import JSON, PrunerGoal
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.intent import RETENTION, PrunerIntent
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.rendering import DEFAULT_SCHEDULE
 
 
 def needs(intent: PrunerIntent, seen: Readings) -> list[Ref]:
@@ -37,28 +38,28 @@ def needs(intent: PrunerIntent, seen: Readings) -> list[Ref]:
 
 
 def plan(intent: PrunerIntent, seen: Readings) -> Plan[PrunerGoal]:
-    """Refusals, the write, a check of the schedule by the API server itself, and the goal."""
+    """Refusals, the write, a check of the resulting CronJob by the API server itself, and the goal."""
     spec, platform, pruner = intent.spec, intent.platform, seen["pruner"]
     live = pruner if isinstance(pruner, Mapping) else None
     refusals = (*intent.problems, *_retention_problems(intent, live))
     if intent.problems:
         return Plan(refusals)
     if live is None:
-        write, schedule = _creation(intent), spec.get("schedule")
+        write: Write | None = _creation(intent)
     else:
         write = spec_patch(platform.pruner_path, "ImagePruner", platform.singleton, spec, mapping_at(live, "spec"))
-        schedule = None if write is None else write.body["spec"].get("schedule")
+    changed = mapping_at(write.body, "spec") if write is not None else {}
     writes = () if write is None else (write,)
     if refusals:
         return Plan(refusals, withheld=writes)
     return Plan(
         writes=writes,
-        checks=(_schedule_check(platform, schedule),) if schedule else (),
+        checks=_cronjob_checks(platform, changed, mapping_at(live, "spec")),
         goal=PrunerGoal(spec, generation(live), platform),
     )
 
 
-def _creation(intent: PrunerIntent) -> Write | None:
+def _creation(intent: PrunerIntent) -> Write:
     platform, spec = intent.platform, apply(intent.spec, {})
     return Write(
         verb="create",
@@ -89,27 +90,33 @@ def _retention_problems(intent: PrunerIntent, live: JSON | None) -> Iterator[str
         )
 
 
-def _schedule_check(platform: Platform, schedule: str) -> Write:
-    """A CronJob that is only ever sent as a dry run: the operator accepts a bad schedule and keeps the old CronJob."""
-    name = f"{platform.cronjob}-schedule-check"
+_CHECKED = frozenset({"schedule", "resources", "nodeSelector", "tolerations", "affinity"})
+"""Fields of spec that the operator copies into the CronJob as they are, and that a CronJob may not take."""
+
+
+def _cronjob_checks(platform: Platform, changed: JSON, live: JSON) -> tuple[Write, ...]:
+    """A CronJob like the one that will be rendered, only ever sent as a dry run.
+
+    The operator accepts anything and keeps the old CronJob (operator fact 5.4). changed: merge patch of the live spec.
+    """
+    fields = _CHECKED & {field for field, value in changed.items() if value is not None}
+    if not fields:
+        return ()
+    spec, name = apply(changed, live), f"{platform.cronjob}-check"
+    pod = {field: spec[field] for field in ("nodeSelector", "tolerations", "affinity") if spec.get(field)}
+    container = {"name": "check", "image": "none", "command": ["true"], "resources": mapping_at(spec, "resources")}
     body = {
         "apiVersion": "batch/v1",
         "kind": "CronJob",
         "metadata": {"name": name, "namespace": platform.namespace},
         "spec": {
-            "schedule": schedule,
+            "schedule": spec.get("schedule") or DEFAULT_SCHEDULE,
             "suspend": True,
             "jobTemplate": {
-                "spec": {
-                    "template": {
-                        "spec": {
-                            "restartPolicy": "Never",
-                            "containers": [{"name": "check", "image": "none", "command": ["true"]}],
-                        }
-                    }
-                }
+                "spec": {"template": {"spec": {**pod, "restartPolicy": "Never", "containers": [container]}}}
             },
         },
     }
     path = namespaced(platform.namespace, "cronjobs", api="/apis/batch/v1")
-    return Write("create", path, body, "schedule", schedule, {}, {})
+    kind, shown = ("schedule", str(spec["schedule"])) if fields == {"schedule"} else ("CronJob", platform.cronjob)
+    return (Write("create", path, body, kind, shown, {}, {}),)

@@ -20,6 +20,7 @@ class PullSecretsGoal:
     """What must be true. spec: merge patch form of what Config.spec must hold.
 
     has, lacks: (field, entry) that a list must or must not have, for edits next to other writers.
+    uid: of the Config that min_generation is about.
     namespaces, selector: which namespaces are checked one by one. accounts: their service accounts to look at.
     """
 
@@ -30,6 +31,7 @@ class PullSecretsGoal:
     lacks: tuple[tuple[str, str], ...] = ()
     namespaces: tuple[str, ...] = ()
     selector: str = ""
+    uid: str = ""
     accounts: tuple[str, ...] = ("default",)
 
     @property

@@ -21,6 +21,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdic
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import names
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
     generation,
+    made_again,
     mapping_at,
     observed_generation,
 )
@@ -47,12 +48,13 @@ def judge(goal: PullSecretsGoal, snapshot: PullSecretsSnapshot, history: History
     if config is None:
         return Waiting("Config/cluster is not there"), history
     stored, observed = generation(config), observed_generation(config)
-    if stored < goal.min_generation:
+    another = made_again(config, goal.uid)
+    if stored < goal.min_generation and not another:
         return Waiting(f"Config is read from before the change (generation {stored})"), history
     fields = ", ".join(_differing(goal, mapping_at(config, "spec")))
     if fields:
         if signs.lasted(f"spec:{fields}") >= SPEC_CHANGED_SECONDS:
-            return changed_back("Config", "configs", fields), signs.history()
+            return changed_back("Config", "configs", fields, made_again=another), signs.history()
         return Waiting(f"spec differs in {fields}"), signs.history()
     if observed < stored:
         return not_observed(stored, observed), signs.history()

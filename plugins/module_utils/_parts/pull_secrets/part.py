@@ -13,6 +13,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdic
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
     generation,
     mapping_at,
+    uid,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pull_secrets.goal import (
     JSON,
@@ -52,7 +53,8 @@ class PullSecretsPart(Part[PullSecretsGoal, PullSecretsSnapshot]):
 
     def aim(self, goal: PullSecretsGoal, seen: Readings, failures: Mapping[str, str]) -> PullSecretsGoal:
         """The generation that carries our values is known once the patch has been answered."""
-        return replace(goal, min_generation=max(goal.min_generation, generation(seen["config"])))
+        config = seen["config"]
+        return replace(goal, min_generation=max(goal.min_generation, generation(config)), uid=uid(config))
 
     def first(self, goal: PullSecretsGoal, seen: Readings, at: float) -> PullSecretsSnapshot:
         """Config alone; nothing else has been read."""

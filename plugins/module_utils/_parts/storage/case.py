@@ -21,6 +21,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     being_deleted,
     condition,
     generation,
+    made_again,
     mapping_at,
     observed_generation,
 )
@@ -51,6 +52,8 @@ class Case:
         self.claim: JSON = snapshot.claim if isinstance(snapshot.claim, Mapping) else NOTHING
         self.spec = mapping_at(self.config, "spec")
         self.generation = generation(self.config)
+        self.made_again = made_again(self.config, goal.config_uid)
+        self.min_generation = 0 if self.made_again else goal.min_generation
         self.observed = observed_generation(self.config)
         self.available = condition(self.config, "Available")
         self.progressing = condition(self.config, "Progressing")
@@ -67,7 +70,7 @@ class Case:
     @property
     def fresh(self) -> bool:
         """Whether the operator's status is about the spec that is there now, and not older than our change."""
-        return bool(self.config) and self.observed >= max(self.goal.min_generation, self.generation)
+        return bool(self.config) and self.observed >= max(self.min_generation, self.generation)
 
     @property
     def ours(self) -> bool:

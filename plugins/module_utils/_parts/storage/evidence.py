@@ -127,6 +127,7 @@ def _upload(send: Callable[..., Reply], probe: Probe) -> Probe:
         return replace(result, answer=Answer.REFUSED, detail="beginning an upload: the answer names no location for it")
     result, _reply = step("uploading", "PUT", f"{location}{'&' if '?' in location else '?'}digest={UPLOAD_DIGEST}", {})
     if result.answer is not Answer.SERVES:
+        send("DELETE", location)  # what was begun would stay for days
         return result
     result, _reply = step("removing the upload", "DELETE", f"{UPLOAD_REPOSITORY}/blobs/{UPLOAD_DIGEST}")
     # A registry may be configured to refuse deletion; it has accepted the upload nevertheless.

@@ -38,6 +38,7 @@ class StorageGoal:
     backend: key in spec.storage ("emptyDir", "pvc", "s3", …), or None when storage is not this task's business.
     claim: name of the claim whose binding matters, None without one.
     min_generation: metadata.generation of Config after our write, or as read when nothing was written.
+    config_uid: which Config that generation belongs to.
     deployment_generation_over: the Deployment's generation must be greater than this one; set when something that
         shows in no spec field was changed (credentials, a CA bundle), so that the old rollout is never taken for ours.
     deployment_uid: which Deployment that generation belongs to ("" when not known); another one is newer in any case.
@@ -52,6 +53,7 @@ class StorageGoal:
     deployment_generation_over: int | None = None
     deployment_uid: str = ""
     changed_at: str = ""
+    config_uid: str = ""
     renewal_may_not_come: bool = False
     probe: str = "auto"  # "auto", "require", "write", "skip"
     container: str = "registry"

@@ -50,7 +50,7 @@ def _verdict(case: Case) -> Verdict:
     """What speaks against the goal comes first; only then what is still missing."""
     if case.snapshot.config is UNSEEN:
         return Waiting("Config has not been read yet")
-    if case.config and case.generation < case.goal.min_generation:
+    if case.config and case.generation < case.min_generation:
         return Waiting(f"Config is read from before the change (generation {case.generation})")
     found = list(troubles(case))
     case.remember_first_look()

@@ -30,6 +30,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     generation,
     mapping_at,
     namespaced,
+    uid,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.owners import last_written
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.pods import owned_pods
@@ -73,8 +74,14 @@ class StoragePart(Part[StorageGoal, StorageSnapshot]):
 
     def aim(self, goal: StorageGoal, seen: Readings, failures: Mapping[str, str]) -> StorageGoal:
         """The generation that carries our values is known once the patch has been answered."""
+        config = seen["config"]
         written = max(last_written(seen.get(label)) for label in ("config", "secret", "ca"))
-        return replace(goal, min_generation=max(goal.min_generation, generation(seen["config"])), changed_at=written)
+        return replace(
+            goal,
+            min_generation=max(goal.min_generation, generation(config)),
+            config_uid=uid(config),
+            changed_at=written,
+        )
 
     def first(self, goal: StorageGoal, seen: Readings, at: float) -> StorageSnapshot:
         """Config, Deployment and claim, as they were read."""

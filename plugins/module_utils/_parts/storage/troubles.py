@@ -120,7 +120,7 @@ def _config_troubles(case: Case) -> Iterator[Trouble]:
         yield Trouble(
             f"spec:{fields}",
             SPEC_CHANGED,
-            changed_back("Config", "configs", fields),
+            changed_back("Config", "configs", fields, made_again=case.made_again),
         )
     if case.serves and state == "Managed" and number_at(case.spec, "replicas") == 0:
         yield Trouble(

@@ -160,3 +160,23 @@ def test_an_author_other_than_the_operator_is_named() -> None:
         PrunerGoal({}, 3, ALAUDA), PrunerSnapshot(at=0.0, pruner=live, cronjob=cronjob), History()
     )
     assert isinstance(verdict, Done)
+
+
+def test_an_imagepruner_that_was_made_again_counts_anew() -> None:
+    """Its generation is below that of our write; whether it has our values decides."""
+    goal = PrunerGoal({"schedule": "1 1 * * *"}, 7, ALAUDA, uid="first")
+    history = History()
+    for uid, schedule, kind in (
+        ("first", "1 1 * * *", Waiting),
+        ("second", "1 1 * * *", Done),
+        ("second", "", Failed),
+    ):
+        live = pruner({"schedule": schedule})
+        live["metadata"] = {"generation": 1, "uid": uid}
+        live["status"] = {"observedGeneration": 1}
+        line = {"schedule": schedule or "0 0 * * *", "suspend": False, "args": expected_cronjob(live["spec"]).arguments}
+        for at in (0.0, 10.0):
+            verdict, history = _judge.judge(goal, PrunerSnapshot(at=at, pruner=live, cronjob=_cronjob(line)), history)
+        assert isinstance(verdict, kind), verdict
+    assert isinstance(verdict, Failed)
+    assert "made again without it" in verdict.cause

@@ -64,3 +64,28 @@ def test_only_a_changed_schedule_is_checked_by_the_api_server() -> None:
     assert decide(pruner({"schedule": "0 0 * * *"}), schedule="0 0 * * *").checks == ()
     (check,) = decide(pruner({"schedule": "0 0 * * *"}), schedule="*/0 * * * *").checks
     assert check.body["spec"]["schedule"] == "*/0 * * * *"
+    assert (check.kind, check.name) == ("schedule", "*/0 * * * *")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "field"),
+    [
+        ("node_selector", {"role": "infra"}, "nodeSelector"),
+        ("tolerations", [{"key": "a", "operator": "Exists"}], "tolerations"),
+        ("affinity", {"nodeAffinity": {}}, "affinity"),
+    ],
+)
+def test_the_checked_cronjob_carries_everything_that_will_be_rendered(option: str, value: Any, field: str) -> None:
+    """What is stored already as well: only together it may be what no CronJob takes."""
+    stored = {"schedule": "5 5 * * *", "resources": {"limits": {"cpu": "1"}}, "nodeSelector": {"a": "b"}}
+    (check,) = decide(pruner(stored), **{option: value}).checks
+    assert check.body["spec"]["schedule"] == "5 5 * * *"
+    pod = check.body["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert pod[field] == value
+    assert ("a" in pod["nodeSelector"]) is (option != "node_selector")
+    assert pod["containers"][0]["resources"] == {"limits": {"cpu": "1"}}
+
+
+def test_what_the_operator_does_not_copy_is_not_checked() -> None:
+    assert decide(pruner({}), keep_tag_revisions=5, suspend=True).checks == ()
+    assert decide(pruner({"nodeSelector": {"a": "b"}}), node_selector={}).checks == ()

@@ -117,3 +117,13 @@ def test_edits_alongside_other_writers_are_judged_by_their_own_entries() -> None
     verdict, _history = _judge.judge(plan.goal, seen, History())
     assert isinstance(verdict, Waiting)
     assert "without b" in verdict.why
+
+
+def test_a_config_that_was_made_again_counts_anew() -> None:
+    """Generation 2, where our write was 9 of another Config."""
+    goal = PullSecretsGoal({"imagePullSecret": {"managementState": "Managed"}}, 9, ALAUDA, uid="first")
+    for uid, kind in (("first", Waiting), ("second", Done)):
+        seen = snapshot()
+        assert isinstance(seen.config, dict)
+        seen.config["metadata"]["uid"] = uid
+        assert isinstance(_judge.judge(goal, seen, History())[0], kind)

@@ -226,6 +226,18 @@ def test_a_registry_at_rest_is_done_at_the_first_judgement() -> None:
     assert verdict == Done("pvc/image-registry: 1/1 replicas serve")
 
 
+def test_a_config_that_was_made_again_counts_anew() -> None:
+    """Generation 1, where our write was 7 of another Config; with other values it was changed back."""
+    goal = replace(GOAL, config_uid="first")
+    for uid, kind in (("first", Waiting), ("second", Done)):
+        again = config()
+        for path, to in (("metadata.uid", uid), ("metadata.generation", 1), ("status.observedGeneration", 1)):
+            again = changed(again, path, to)
+        assert isinstance(judge(goal, replace(AT_REST, config=again), History())[0], kind)
+    failed = fails(replace(AT_REST, config=changed(again, "spec.replicas", 5)), 30.0, goal)
+    assert "made again without it" in failed.cause
+
+
 CONFIG_FAULTS: list[tuple[str, object]] = [
     ("metadata.generation", 8),
     ("metadata.generation", 6),
