@@ -41,6 +41,8 @@ TICK_SECONDS = 0.25
 """Seconds between judgements when no event arrives: verdicts also depend on elapsed time. Costs no request."""
 EVIDENCE_SECONDS = 1.0
 """Minimum time between two rounds of evidence for the same part."""
+EVIDENCE_FLOOR = 10.0
+"""Seconds that a round of evidence gets in any case, however little of the wait is left."""
 UNAUTHORIZED_LOOKS = 3
 """How many times credentials must be rejected before they count as expired: a login plugin may be renewing them."""
 
@@ -245,7 +247,8 @@ class _Feeds:
         """
         by_follow = {feed.follow: feed for feed in self._feeds.values()}
         block = True
-        while True:
+        ends = time.monotonic() + seconds
+        while block or time.monotonic() < ends:  # states may arrive faster than they are absorbed
             try:
                 follow, state = self._sink.get(block=block, timeout=max(0.0, seconds) if block else None)
             except queue.Empty:
@@ -301,7 +304,8 @@ def _follow(
                 if not observation.ended:
                     feeds.subscribe(observation)
                     observation.snapshot = replace(observation.snapshot, at=now)
-                    observation.look(client)
+                    with client.within(max(started + timeout - now, EVIDENCE_FLOOR)):
+                        observation.look(client)
                     observation.course.verdict = _unless_blind(observation.course.verdict, feeds.refusals(observation))
                     observation.note(time.monotonic() - started, progress)
             elapsed = time.monotonic() - started

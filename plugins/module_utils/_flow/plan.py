@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, Union
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import apply
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import object_path
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import member_path, object_path
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.fields import diff, owned
 
 JSON = Mapping[str, Any]
@@ -103,7 +103,7 @@ class Write:
     @property
     def object_path(self) -> str:
         """Path of the object that is created, patched or deleted."""
-        return f"{self.path}/{self.body['metadata']['name']}" if self.verb == "create" else self.path
+        return member_path(self.path, self.body["metadata"]["name"]) if self.verb == "create" else self.path
 
     @property
     def namespace(self) -> str:

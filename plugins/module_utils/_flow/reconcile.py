@@ -17,7 +17,12 @@ from functools import reduce
 from typing import Any, Generic
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow import report
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.observe import Observation, Progress, observe
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.observe import (
+    EVIDENCE_FLOOR,
+    Observation,
+    Progress,
+    observe,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import G, Part, S
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import (
     JSON,
@@ -345,7 +350,10 @@ class _Run(Generic[G, S]):
             main = part.main_object(observation.snapshot) or {}
             if main:
                 result.values[part.main] = public(main)
-        events = part.events(client, observation.goal) if course.timed_out else []
+        events: Sequence[str] = ()
+        if course.timed_out:
+            with client.within(EVIDENCE_FLOOR):
+                events = part.events(client, observation.goal)
         extra = part.report(observation.goal, observation.snapshot)
         result.values["verification"] = report.verification(course, main, extra, events)
         if isinstance(course.verdict, Done):

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import decoded
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import normalise, plain
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import storage_trouble
 
@@ -66,12 +67,9 @@ def _message(line: str) -> str:
 def _fields(line: str) -> dict[str, str]:
     """The fields of a structured line (key=value or JSON); empty for other lines."""
     if line.startswith("{"):
-        try:
-            decoded = json.loads(line)
-        except ValueError:
-            return {}
-        if isinstance(decoded, dict) and ("msg" in decoded or "level" in decoded):
-            return {str(key): value if isinstance(value, str) else json.dumps(value) for key, value in decoded.items()}
+        content = decoded(line)
+        if isinstance(content, dict) and ("msg" in content or "level" in content):
+            return {str(key): value if isinstance(value, str) else json.dumps(value) for key, value in content.items()}
         return {}
     if not line.startswith(("time=", "level=")):
         return {}

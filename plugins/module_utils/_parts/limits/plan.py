@@ -11,7 +11,11 @@ from dataclasses import replace
 from typing import Any
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Plan, Readings, Ref, Write
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import mapping_at, namespaced
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
+    mapping_at,
+    member_path,
+    namespaced,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import parse_quantity
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.goal import (
     FEW,
@@ -51,7 +55,7 @@ def _namespace_refs(intent: LimitsIntent) -> list[Ref]:
     if intent.namespaces is None:
         return [Ref("namespaces", path, True, True, label_selector=intent.selector, keep=_reduced_namespace)]
     if len(intent.namespaces) <= FEW:
-        return [Ref(f"namespace {name}", f"{path}/{name}", required=True) for name in intent.namespaces]
+        return [Ref(f"namespace {name}", member_path(path, name), required=True) for name in intent.namespaces]
     return [Ref("namespaces", path, collection=True, required=True, keep=_reduced_namespace)]
 
 
