@@ -9,8 +9,8 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-Script = Callable[[socket.socket], None]
-"""Writes one answer; the request has been read."""
+Script = Callable[[socket.socket, str], None]
+"""Writes one answer to a request, of which it is given the first line."""
 
 
 @dataclass
@@ -36,7 +36,7 @@ def hostile(answer: Script) -> Iterator[Hostile]:
                     return
                 head += piece
             server.requests.append(head.partition(b"\r\n")[0].decode())
-            answer(connection)
+            answer(connection, server.requests[-1])
 
     def accept() -> None:
         with contextlib.suppress(OSError):
@@ -56,7 +56,7 @@ def hostile(answer: Script) -> Iterator[Hostile]:
 def endless(begin: bytes, piece: bytes, pause: float = 0.0) -> Script:
     """What begins like this and goes on like that until the client closes the connection."""
 
-    def answer(connection: socket.socket) -> None:
+    def answer(connection: socket.socket, _request: str) -> None:
         connection.sendall(begin)
         over = threading.Event()
         while not over.wait(pause):
@@ -69,7 +69,7 @@ def answered(body: bytes, *headers: str, status: int = 200) -> Script:
     """One whole answer."""
     lines = [f"HTTP/1.1 {status} whatever", *headers, f"Content-Length: {len(body)}", "Connection: close", "", ""]
 
-    def answer(connection: socket.socket) -> None:
-        connection.sendall("\r\n".join(lines).encode() + body)
+    def answer(connection: socket.socket, _request: str) -> None:
+        connection.sendall("\r\n".join(lines).encode("latin-1") + body)
 
     return answer
