@@ -46,6 +46,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     ClientError,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import joined
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import redact
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.resources import public
 
@@ -478,9 +479,9 @@ class _Reader:
             group = self._platform.group
             if error.kind_missing and ref.path.startswith(f"/apis/{group}/"):
                 raise Refused(
-                    f"The cluster {self._client.host} does not have the resource {ref.path.split('/')[-2]}.{group}: "
-                    "the registry operator is not installed there, or this is the wrong cluster. Install Registry v2 "
-                    "first; see its Prerequisites."
+                    f"The cluster {redact(self._client.host)} does not have the resource "
+                    f"{ref.path.split('/')[-2]}.{group}: the registry operator is not installed there, or this is the "
+                    "wrong cluster. Install Registry v2 first; see its Prerequisites."
                 ) from None
             if error.status == 403 and not ref.required:
                 return Denied(error.message)

@@ -11,7 +11,6 @@ import ipaddress
 import os
 import ssl
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +21,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes import kubeconfig as _kubeconfig
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes import library
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes import library, private
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import ClientError, Connection
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.kubeconfig import (
     Content,
@@ -222,6 +221,8 @@ def _source(value: Mapping[str, Any], environ: Mapping[str, str]) -> _Source | S
     if isinstance(kubeconfig, Mapping):
         return _Source([Document("", dict(kubeconfig))], context, kubeconfig, "the given dictionary")
     if kubeconfig:
+        if _kubeconfig.is_content(str(kubeconfig)):
+            raise ClientError("kubeconfig: this is the content of a kubeconfig. Give its path, or a dictionary.")
         paths = os.path.expanduser(str(kubeconfig))
         if not any(os.path.exists(path) for path in paths.split(os.pathsep)):
             raise ClientError(f"kubeconfig: {paths} does not exist on the host that runs the task.")
@@ -500,7 +501,10 @@ def _no_password() -> str:
 
 @contextlib.contextmanager
 def _as_file(content: bytes) -> Iterator[str]:
-    """A path for OpenSSL, which loads keys from files only; in memory where the system can, so that no disk has it."""
+    """A path for OpenSSL, which loads keys from files only; in memory where the system can, so that no disk has it.
+
+    A file in memory without a name is gone with its process, however that ends.
+    """
     descriptor = _in_memory(content)
     if descriptor is not None:
         try:
@@ -508,9 +512,7 @@ def _as_file(content: bytes) -> Iterator[str]:
         finally:
             os.close(descriptor)
         return
-    with library.tempdir:
-        private = tempfile.TemporaryDirectory(prefix="alauda-image-registry-")  # for this account alone
-    with private as folder:
+    with private.folder() as folder:
         path = Path(folder, "pem")
         path.write_bytes(content)
         yield str(path)

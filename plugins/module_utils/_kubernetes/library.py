@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes import private
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import ClientError
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.kubeconfig import Settings
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import JSON
@@ -92,17 +93,13 @@ def _authorization(module: Any, settings: Any) -> str | None:
     return next((str(item["value"]) for item in found if item["in"] == "header" and item["value"]), None)
 
 
-tempdir = threading.RLock()
-"""Held while tempfile.tempdir, which is the same for all threads of a process, leads to a folder that is removed."""
-
-
 @contextlib.contextmanager
 def _private_tempdir(module: Any) -> Iterator[None]:
     """Remove what the library writes meanwhile: the certificates and keys that a kubeconfig contains.
 
     The library itself removes them when the interpreter exits, but a worker of ansible-playbook ends without that.
     """
-    with tempdir, tempfile.TemporaryDirectory(prefix="alauda-image-registry-") as folder:
+    with private.tempdir, private.folder() as folder:
         before = tempfile.tempdir
         tempfile.tempdir = folder  # kubernetes 24 has no option for it
         try:

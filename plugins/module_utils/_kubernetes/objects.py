@@ -53,11 +53,9 @@ def object_path(collection: str, item: JSON) -> str:
 
 def secret_text(secret: JSON, key: str) -> str | None:
     """A value of a Secret as text; None when the key is missing or its value is not text."""
-    raw = (secret.get("data") or {}).get(key)
-    if raw is None:
-        return None
+    raw = mapping_at(secret, "data").get(key)
     try:
-        return base64.b64decode(raw, validate=True).decode()
+        return base64.b64decode(raw, validate=True).decode() if isinstance(raw, str) else None
     except ValueError:
         return None
 

@@ -68,7 +68,7 @@ SECRET_KEYS: Mapping[str, Mapping[str, str]] = {
 Registry v2 page, Configure S3-Compatible Storage Credentials; newer pages, Storage.
 """
 
-_PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s+(?P<body>[A-Za-z0-9+/=\s]+?)\s*-----END CERTIFICATE-----")
+_PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s(?P<body>[A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----")
 _BUCKET = re.compile(r"[^\s/]{1,255}")
 _ENDPOINT = re.compile(r"https?://[^\s/?#@]+/?")
 _SETTINGS = {
