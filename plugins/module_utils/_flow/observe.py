@@ -41,6 +41,8 @@ TICK_SECONDS = 0.25
 """Seconds between judgements when no event arrives: verdicts also depend on elapsed time. Costs no request."""
 EVIDENCE_SECONDS = 1.0
 """Minimum time between two rounds of evidence for the same part."""
+QUICKLY = 1.0
+"""Seconds after which a watch may end without being taken for one that ends at once."""
 EVIDENCE_FLOOR = 10.0
 """Seconds that a round of evidence gets in any case, however little of the wait is left."""
 UNAUTHORIZED_LOOKS = 3
@@ -141,6 +143,7 @@ class Follow(threading.Thread):
     def _follow(self, state: dict[str, JSON], version: str) -> None:
         """Apply watch events to `state` until the watch breaks for good. Poll where watching is not allowed."""
         while not self._ended.is_set():
+            begun = time.monotonic()
             try:
                 self._watch = self._client.watch(
                     self._path,
@@ -170,6 +173,8 @@ class Follow(threading.Thread):
                     self._report(state)
             finally:
                 self._watch.close()
+            if time.monotonic() - begun < QUICKLY:
+                self._ended.wait(QUICKLY)  # a server that ends every watch at once is not asked without a pause
 
     def _report(self, state: Mapping[str, JSON]) -> None:
         self._sink.put((self, tuple(state.values())))

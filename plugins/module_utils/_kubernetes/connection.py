@@ -176,15 +176,15 @@ def access(params: JSON, environ: Mapping[str, str] | None = None) -> Access:
     if settings.proxy is None:
         scheme = settings.server.partition(":")[0].lower()
         settings = replace(settings, proxy=proxies.get(scheme) or proxies.get("all") or "")
-    scheme, _, credentials = (authorization() or "").partition(" ")
-    if scheme.lower() == "bearer":
-        secrets.add(credentials)
+    proxy_headers = dict(urllib3.util.make_headers(**_proxy_header_options(params, environ)))
+    sent = (authorization(), *(proxy_headers.get(name) for name in ("authorization", "proxy-authorization")))
+    secrets.update((header or "").partition(" ")[2] for header in sent)  # as a gateway may quote them
     return Access(
         settings=settings,
         authorization=authorization,
         headers=_impersonation(value),
         no_proxy=str(proxies.get("no") or "" if value["no_proxy"] is None else value["no_proxy"]),
-        proxy_headers=dict(urllib3.util.make_headers(**_proxy_header_options(params, environ))),
+        proxy_headers=proxy_headers,
         secrets=frozenset({*secrets, *url_secrets(settings.server), *url_secrets(settings.proxy)} - {""}),
     )
 
@@ -368,6 +368,8 @@ def _overridden(settings: Settings, value: Mapping[str, Any]) -> Settings:
         changes["verify"] = bool(value["validate_certs"])
     for option, name in (("ca_cert", "authorities"), ("client_cert", "certificate"), ("client_key", "key")):
         if value[option] is not None:
+            if "-----BEGIN" in str(value[option]):
+                raise ClientError(f"{option}: this is the content of a file. Give its path.")
             path = os.path.expanduser(str(value[option]))
             if not os.path.exists(path):
                 raise ClientError(f"{option}: {path} does not exist on the host that runs the task.")
@@ -401,6 +403,7 @@ def kubeconfig_secrets(params: JSON) -> Sequence[str]:
         *_kubeconfig.secrets(params.get("kubeconfig")),
         *url_secrets(params.get("host")),
         *url_secrets(params.get("proxy")),
+        *(str(params[name]) for name in ("client_cert", "client_key") if "-----BEGIN" in str(params.get(name))),
         *(str(headers.get(name, "")).partition(":")[2] for name in ("proxy_basic_auth", "basic_auth")),
     ]
     return [text for text in found if text]

@@ -4,13 +4,24 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-Script = Callable[[socket.socket, str], None]
-"""Writes one answer to a request, of which it is given the first line."""
+
+@dataclass(frozen=True)
+class Request:
+    """A request as it arrived. line: its first one. head: it and the headers."""
+
+    line: str
+    head: str
+    body: bytes
+
+
+Script = Callable[[socket.socket, Request], None]
+"""Writes one answer to a request."""
 
 
 @dataclass
@@ -35,8 +46,12 @@ def hostile(answer: Script) -> Iterator[Hostile]:
                 if not piece:
                     return
                 head += piece
+            head, _, body = head.partition(b"\r\n\r\n")
+            length = re.search(rb"(?i)\r\ncontent-length: *([0-9]+)", head)
+            while length is not None and len(body) < int(length[1]):
+                body += connection.recv(65536)
             server.requests.append(head.partition(b"\r\n")[0].decode())
-            answer(connection, server.requests[-1])
+            answer(connection, Request(server.requests[-1], head.decode("latin-1"), body))
 
     def accept() -> None:
         with contextlib.suppress(OSError):
@@ -56,7 +71,7 @@ def hostile(answer: Script) -> Iterator[Hostile]:
 def endless(begin: bytes, piece: bytes, pause: float = 0.0) -> Script:
     """What begins like this and goes on like that until the client closes the connection."""
 
-    def answer(connection: socket.socket, _request: str) -> None:
+    def answer(connection: socket.socket, _request: Request) -> None:
         connection.sendall(begin)
         over = threading.Event()
         while not over.wait(pause):
@@ -69,7 +84,7 @@ def answered(body: bytes, *headers: str, status: int = 200) -> Script:
     """One whole answer."""
     lines = [f"HTTP/1.1 {status} whatever", *headers, f"Content-Length: {len(body)}", "Connection: close", "", ""]
 
-    def answer(connection: socket.socket, _request: str) -> None:
+    def answer(connection: socket.socket, _request: Request) -> None:
         connection.sendall("\r\n".join(lines).encode("latin-1") + body)
 
     return answer

@@ -21,7 +21,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.stora
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.log import LogFinding
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.probe import Answer, Probe
-from tests.unit._kubernetes.hostile import Hostile, Script, answered, endless, hostile
+from tests.unit._kubernetes.hostile import Hostile, Request, Script, answered, endless, hostile
 
 STARTED = "2026-01-01T00:00:00Z"
 NAMESPACE = f"/api/v1/namespaces/{ALAUDA.namespace}"
@@ -52,8 +52,8 @@ def probed(server: Hostile, goal: str = "write", of: dict[str, Any] | None = Non
 def registry(location: str) -> Script:
     """A registry that works, and names this as the place of every upload; for hostile()."""
 
-    def answer(connection: socket.socket, request: str) -> None:
-        verb, path, _version = request.split(" ")
+    def answer(connection: socket.socket, request: Request) -> None:
+        verb, path, _version = request.line.split(" ")
         status = {"GET": 404, "POST": 202, "PUT": 201, "DELETE": 202}[verb]
         place = location.replace("{path}", path)
         answered(UNKNOWN if verb == "GET" else b"", VERSION, f"Location: {place}", status=status)(connection, request)
