@@ -224,6 +224,8 @@ def _claim_problems(options: JSON) -> Iterator[str]:
             f"pvc.claim: {options.get('claim')!r} is not a name of a claim (with an empty one the operator would "
             "create image-registry-storage by itself)."
         )
+    if options.get("storage_class") and not is_object_name(options["storage_class"]):
+        yield f"pvc.storage_class: {options['storage_class']!r} is not a name of a StorageClass."
     if options.get("size") is not None:
         try:
             if parse_quantity(options["size"]) <= 0:
