@@ -17,7 +17,9 @@ options:
     type: bool
     default: true
   wait_timeout:
-    description: Maximum number of seconds to wait for the effect. Known failures are reported much sooner.
+    description:
+      - Maximum number of seconds to wait for the effect, at most 10000000. Known failures are reported much sooner.
+      - A question to the registry that is under way at the end gets up to 10 seconds more.
     type: int
     default: 300
 """
