@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.alauda.image_registry.plugins.module_utils import _run
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow import observe
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import ClientError
 from tests.integration.conftest import Lab
 from tests.unit._kubernetes.hostile import Request, answered, hostile
@@ -155,8 +156,11 @@ def known(request: pytest.FixtureRequest, lab: Lab) -> tuple[Double, str, dict[s
     return double, module, task
 
 
-def test_an_answer_with_anything_in_it_is_a_result(lab: Lab, known: tuple[Double, str, dict[str, Any]]) -> None:
+def test_an_answer_with_anything_in_it_is_a_result(
+    lab: Lab, known: tuple[Double, str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One place of one answer at a time, drawn with a fixed seed."""
+    monkeypatch.setattr(observe, "READ_TIMEOUT", 0.5)  # for a collection that a verdict has to wait for
     double, module, task = known
     draw = random.Random(f"{module} {sorted(task)}")
     places = double.places()
