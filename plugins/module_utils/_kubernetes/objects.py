@@ -13,6 +13,8 @@ from urllib.parse import quote
 
 JSON = Mapping[str, Any]
 NOTHING: JSON = {}
+_MOST_PARTS = 500_000
+"""Lists and objects in one JSON text: each takes 60 bytes of memory and more, even if it takes two in the text."""
 _DEEPEST = 100
 """How deeply a JSON text may be nested: what walks through an object must not meet the end of Python's stack."""
 
@@ -61,7 +63,10 @@ def secret_text(secret: JSON, key: str) -> str | None:
 
 
 def decoded(text: bytes | str) -> Any:
-    """What a JSON text means; None when it is not one, or is nested deeper than any object of Kubernetes."""
+    """What a JSON text means; None when it is not one, or has more or deeper parts than anything of Kubernetes."""
+    parts = text.count(b"[") + text.count(b"{") if isinstance(text, bytes) else text.count("[") + text.count("{")
+    if parts > _MOST_PARTS:
+        return None
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):

@@ -223,6 +223,19 @@ def test_deep_nesting_is_not_an_answer(text: bytes) -> None:
     assert "HTTP 500" in str(ApiError("GET", "/version", 500, text))
 
 
+def test_a_few_bytes_do_not_become_many() -> None:
+    """15 MiB of empty lists took 500 MiB and ten seconds."""
+    text = b"[" + b"[]," * (5 * MIB) + b"1]"
+    tracemalloc.start()
+    try:
+        assert decoded(text) is None
+        assert decoded(text.decode()) is None
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 20 * MIB
+
+
 def test_what_kubernetes_nests_is_an_answer() -> None:
     deep: Any = 1
     for _ in range(40):
