@@ -12,7 +12,7 @@ class ModuleDocFragment:
 options:
   kubeconfig:
     description:
-      - Path of a kubeconfig on the host that runs the task, or its content as a dictionary.
+      - Path of a kubeconfig on the host that runs the task, or its content as a dictionary (not as text).
       - Also E(K8S_AUTH_KUBECONFIG). If it is not set, and O(host) with credentials is not set either, the service
         account of the Pod that the task runs in is used, or outside a Pod the default kubeconfig.
     type: raw

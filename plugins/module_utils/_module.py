@@ -12,6 +12,8 @@ from ansible.module_utils import basic
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.connection import kubeconfig_secrets
 
+_CHOICE = re.compile(r"value of \S+ must be one of: (.*), got: (\S*)")
+
 
 def called_as(otherwise: str, known: Container[str]) -> str:
     """The name by which Ansible calls the module, if it is one of the known names.
@@ -56,11 +58,11 @@ def refusal(msg: str, problems: Iterable[str], spec: Mapping[str, Any], module: 
 
 
 def _short(problem: str, spec: Mapping[str, Any], module: str) -> str:
-    match = re.match(r"(.*?)[.] Supported parameters include: ", problem)
-    if match is None:
-        choice = re.match(r"value of \S+ must be one of: (.*), got: (\S*)", problem)
+    unsupported, found, _known = problem.partition(". Supported parameters include: ")
+    if not found:
+        choice = _CHOICE.match(problem)
         return problem + _meant(choice[2], {one: one for one in choice[1].split(", ")}) if choice else problem
-    names = match[1].split(", ")
+    names = unsupported.split(", ")
     shown = ", ".join(f"{name}{_nearest(name, spec)}" for name in names)
     return f"Unsupported parameters: {shown}; ansible-doc {module} lists what there is"
 

@@ -25,6 +25,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     connect,
     kubeconfig_secrets,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import visible, visible_data
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import PLATFORMS, Platform
 
 
@@ -56,6 +57,9 @@ def progress_to(progress: Progress | None) -> Iterator[None]:
         _progress = None
 
 
+LONGEST_WAIT = 10**7
+"""Seconds that a task may be given, some months."""
+
 Work = Callable[[Client, Platform, Options], Result]
 
 
@@ -73,11 +77,14 @@ def run(module: Module, work: Work) -> None:
     """Do the work of one task and end the module; every failure becomes a message, never a traceback."""
     params = module.params
     module.no_log_values.update(kubeconfig_secrets(params))
+    if not 0 <= params["wait_timeout"] <= LONGEST_WAIT:
+        module.fail_json(msg=f"wait_timeout: give a number of seconds from 0 to {LONGEST_WAIT}.", changed=False)
+        return
     options = Options(
         check_mode=module.check_mode,
         wait=bool(params["wait"]),
         wait_timeout=float(params["wait_timeout"]),
-        progress=_progress,
+        progress=_visible_progress(_progress),
         read_only=params.get("mode") == "verify",
     )
     try:
@@ -89,11 +96,17 @@ def run(module: Module, work: Work) -> None:
         finally:
             client.close()
     except (Refused, ApiError, ClientError) as error:
-        module.fail_json(msg=str(error), changed=False)
+        module.fail_json(msg=visible(str(error)), changed=False)
         return
     for warning in result.warnings:
-        module.warn(warning)
+        module.warn(visible(warning))
+    values = visible_data(result.values)
     if result.failure is not None:
-        module.fail_json(msg=result.failure, changed=result.changed, **result.values)
+        module.fail_json(msg=visible(result.failure), changed=result.changed, **values)
     else:
-        module.exit_json(changed=result.changed, **result.values)
+        module.exit_json(changed=result.changed, **values)
+
+
+def _visible_progress(progress: Progress | None) -> Progress | None:
+    """The same with each line as it may be shown: what it quotes comes from the cluster."""
+    return None if progress is None else lambda seconds, text: progress(seconds, visible(text))

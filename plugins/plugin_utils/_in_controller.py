@@ -31,6 +31,7 @@ from ansible.utils.display import Display
 from ansible_collections.alauda.image_registry.plugins.module_utils import _run
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes import connection as _connection
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes import library as _library
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes import redact as _redact
 from ansible_collections.alauda.image_registry.plugins.plugin_utils import _variables
 
 try:
@@ -239,7 +240,7 @@ class ModuleAction(ActionBase):  # type: ignore[misc]
         if self._quiet or self._task.no_log or result.get("failed"):
             return
         for line in _proof(result):
-            display.display(f"  {self._host}{line}")
+            display.display(f"  {self._host}{_redact.visible(line)}")
 
     def _is_quiet(self, variables: Mapping[str, Any]) -> bool:
         """Whether lines would be unwelcome: the user said so, or what is printed is for a program."""

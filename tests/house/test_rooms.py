@@ -21,7 +21,8 @@ PARTS = sorted(path.name for path in (UTILS / "_parts").iterdir() if (path / "pa
 
 DOES_IO = frozenset(
     {
-        *("_kubernetes.client", "_kubernetes.connection", "_kubernetes.library"),
+        *("_kubernetes.bounds", "_kubernetes.client", "_kubernetes.connection", "_kubernetes.library"),
+        "_kubernetes.private",
         *("_flow.observe", "_flow.part", "_flow.reconcile"),
         *(f"_parts.{name}.part" for name in PARTS),
         "_parts.storage.evidence",

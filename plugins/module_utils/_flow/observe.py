@@ -54,6 +54,10 @@ EVIDENCE_SECONDS = 1.0
 """Minimum time between two rounds of evidence for the same part."""
 AWAITED_SECONDS = 10.0
 """How long a wait may exceed its timeout until a collection has been listed without which there is no verdict."""
+QUICKLY = 1.0
+"""Seconds after which a watch may end without being taken for one that ends at once."""
+EVIDENCE_FLOOR = 10.0
+"""Seconds that a round of evidence gets in any case, however little of the wait is left."""
 UNAUTHORIZED_LOOKS = 3
 """How many times credentials must be rejected before they count as expired: a login plugin may be renewing them."""
 
@@ -261,6 +265,7 @@ class Follow(threading.Thread):
     def _follow(self, state: dict[str, JSON], version: str) -> None:
         """Apply watch events to `state` until the watch breaks for good. Poll where watching is not allowed."""
         while not self._ended.is_set():
+            begun = time.monotonic()
             try:
                 self._watch = self._client.watch(
                     self._path,
@@ -290,6 +295,8 @@ class Follow(threading.Thread):
                     self._report(state)
             finally:
                 self._watch.close()
+            if time.monotonic() - begun < QUICKLY:
+                self._ended.wait(QUICKLY)  # a server that ends every watch at once is not asked without a pause
 
     def _report(self, state: Mapping[str, JSON]) -> None:
         self._sink.put((self, tuple(state.values())))
@@ -375,7 +382,8 @@ class _Feeds:
         """
         by_follow = {feed.follow: feed for feed in self._feeds.values()}
         block = True
-        while True:
+        ends = time.monotonic() + seconds
+        while block or time.monotonic() < ends:  # states may arrive faster than they are absorbed
             try:
                 follow, state = self._sink.get(block=block, timeout=max(0.0, seconds) if block else None)
             except queue.Empty:
@@ -432,7 +440,9 @@ def _follow(
                 if not observation.ended:
                     feeds.subscribe(observation)
                     observation.snapshot = replace(observation.snapshot, at=now)
-                    observation.look(client)
+                    left = max(started, observation.reached_at) + timeout - now
+                    with client.within(max(left, EVIDENCE_FLOOR)):
+                        observation.look(client)
                     observation.course.verdict = operator.explained(observation, now)
                     observation.course.verdict = _unless_blind(observation.course.verdict, feeds.refusals(observation))
                     observation.note(time.monotonic() - started, progress)

@@ -16,6 +16,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
     being_deleted,
     mapping_at,
+    member_path,
     object_path,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.fields import diff, owned
@@ -108,7 +109,7 @@ class Write:
     @property
     def object_path(self) -> str:
         """Path of the object that is created, patched or deleted."""
-        return f"{self.path}/{self.body['metadata']['name']}" if self.verb == "create" else self.path
+        return member_path(self.path, self.body["metadata"]["name"]) if self.verb == "create" else self.path
 
     @property
     def namespace(self) -> str:

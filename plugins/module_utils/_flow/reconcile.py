@@ -17,7 +17,12 @@ from functools import reduce
 from typing import Any, Generic
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow import report
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.observe import Observation, Progress, observe
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.observe import (
+    EVIDENCE_FLOOR,
+    Observation,
+    Progress,
+    observe,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import G, Part, S
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import (
     JSON,
@@ -43,6 +48,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     ClientError,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import joined
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import redact
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.resources import public
 
@@ -406,7 +412,10 @@ class _Run(Generic[G, S]):
             main = part.main_object(observation.snapshot) or {}
             if main:
                 result.values[part.main] = public(main)
-        events = part.events(client, observation.goal, observation.snapshot) if course.timed_out else []
+        events: Sequence[str] = ()
+        if course.timed_out:
+            with client.within(EVIDENCE_FLOOR):
+                events = part.events(client, observation.goal, observation.snapshot)
         extra = part.report(observation.goal, observation.snapshot)
         result.values["verification"] = report.verification(course, main, extra, events)
         if isinstance(course.verdict, Done):
@@ -562,9 +571,9 @@ class _Reader:
             group = self._platform.group
             if error.kind_missing and ref.path.startswith(f"/apis/{group}/"):
                 raise Refused(
-                    f"The cluster {self._client.host} does not have the resource {ref.path.split('/')[-2]}.{group}: "
-                    "the registry operator is not installed there, or this is the wrong cluster. Install Registry v2 "
-                    "first; see its Prerequisites."
+                    f"The cluster {redact(self._client.host)} does not have the resource "
+                    f"{ref.path.split('/')[-2]}.{group}: the registry operator is not installed there, or this is the "
+                    "wrong cluster. Install Registry v2 first; see its Prerequisites."
                 ) from None
             if error.status == 403 and not ref.required:
                 return Denied(error.message)

@@ -8,16 +8,26 @@ Requests go straight through a connection pool to known paths: no API discovery,
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
+import math
 import random
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import JSON
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes import bounds
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
+    JSON,
+    decoded,
+    is_object,
+    mapping_at,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import redact
 
 try:
@@ -29,14 +39,19 @@ except ImportError:  # pragma: no cover - connection.connect() reports it before
 CONNECT_TIMEOUT = 10.0
 """Seconds to establish a connection."""
 READ_TIMEOUT = 30.0
-"""Seconds to wait for data of one answer."""
+"""Seconds for one whole answer."""
 PAGE = 500
 """Objects requested at once when a collection is listed."""
+PAGES = 1000
+"""The longest collection that is listed, in pages."""
 RETRY_WINDOW = 20.0
 """Seconds during which a request is repeated after 429, 5xx or a broken connection."""
 
 _ANONYMOUS = "system:anonymous"
 """Who the API server takes a request without credentials for; it must never be granted anything for our sake."""
+LONGEST_MESSAGE = 4000
+"""Characters of an error that are kept; an Invalid answer quotes every cause."""
+MOST_CAUSES = 20
 
 MERGE_PATCH = "application/merge-patch+json"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -70,24 +85,21 @@ class ApiError(Exception):
     def __init__(self, verb: str, path: str, status: int, body: bytes, *, lost: bool = False) -> None:
         self.verb, self.path, self.status, self.lost = verb, path, status, lost
         self.reason = ""
-        self.message = body.decode("utf-8", "replace").strip()[:500]
+        self.message = body[:2000].decode("utf-8", "replace").strip()[:500]
         self.causes: list[str] = []
         self.details: JSON = {}
         self.is_status = False
-        try:
-            parsed = json.loads(body)
-        except ValueError:
-            parsed = None
+        parsed = decoded(body)
         if isinstance(parsed, dict) and parsed.get("kind") == "Status":
             self.is_status = True
-            self.reason = str(parsed.get("reason") or "")
-            self.message = str(parsed.get("message") or self.message)
+            self.reason = str(parsed.get("reason") or "")[:100]
+            self.message = str(parsed.get("message") or self.message)[:LONGEST_MESSAGE]
             details = parsed.get("details")
             self.details = details if isinstance(details, dict) else {}
             causes = self.details.get("causes")
             self.causes = [
-                f"{cause.get('field') or 'request'}: {cause.get('message')}"
-                for cause in (causes if isinstance(causes, list) else [])
+                f"{cause.get('field') or 'request'}: {cause.get('message')}"[:LONGEST_MESSAGE]
+                for cause in (causes if isinstance(causes, list) else [])[:MOST_CAUSES]
                 if isinstance(cause, dict)
             ]
         super().__init__(self.explain())
@@ -157,6 +169,12 @@ class Reply:
         return self.body.decode("utf-8", "replace")
 
 
+class _Time(threading.local):
+    """When the time of this thread's requests is over, in monotonic seconds."""
+
+    ends = math.inf
+
+
 @dataclass(frozen=True)
 class Event:
     """One line of a watch. type: ADDED, MODIFIED, DELETED or BOOKMARK."""
@@ -198,11 +216,23 @@ class Client:
         self._answered = False
         self.until: float | None = None
         """Monotonic time at which the task's time is up: nothing is repeated or awaited longer (but LAST_SECONDS)."""
+        self._time = _Time()
+        bounds.limit_time(connection.pool)
 
     @property
     def host(self) -> str:
         """URL of the API server, without a trailing slash."""
         return self._connection.host
+
+    @contextlib.contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Give this thread's requests so many seconds altogether; what is not answered by then raises ClientError."""
+        before = self._time.ends
+        self._time.ends = min(before, time.monotonic() + seconds)
+        try:
+            yield
+        finally:
+            self._time.ends = before
 
     # -- one request -----------------------------------------------------------------------------------------------
 
@@ -214,25 +244,32 @@ class Client:
             headers[name] = text
         return headers
 
-    def _send(
-        self, verb: str, path: str, body: bytes | None, extra: Mapping[str, str], stream: bool, read: float
-    ) -> Any:
-        """One request, once. Every request of this class passes here, so a client that must not write refuses here.
+    def _send(self, verb: str, path: str, body: bytes | None, extra: Mapping[str, str], read: float) -> Any:
+        """One request, once, its answer not read yet. Every request of this class passes here.
 
+        So a client that must not write refuses here, and so does every client when a path could lead elsewhere.
         A dry run counts as writing: only its query keeps it from being one.
         """
+        if not bounds.stays(path):
+            raise ClientError(
+                f"{verb} {path.split('?', 1)[0][:200]!r} was not sent: the path could lead to something else than it "
+                "names."
+            )
         if self._read_only and verb != "GET":
             raise ClientError(f"{verb} {path.split('?', 1)[0]} was not sent: this run only reads.")
+        left = self._time.ends - time.monotonic()
+        if left <= 0:
+            raise ClientError(f"{verb} {path.split('?', 1)[0]} was not sent: the time for it is over.")
         try:
             return self._connection.pool.request(
                 verb,
                 self.host + path,
                 body=body,
                 headers=self._request_headers(extra),
-                timeout=urllib3.Timeout(connect=min(CONNECT_TIMEOUT, read), read=read),
+                timeout=urllib3.Timeout(connect=min(CONNECT_TIMEOUT, read, left), read=min(read, left)),
                 retries=False,
                 redirect=False,
-                preload_content=not stream,
+                preload_content=False,
             )
         except (urllib3.exceptions.HTTPError, OSError):
             raise
@@ -253,9 +290,11 @@ class Client:
         accept: str = "",
         retry: bool | None = None,
         read_timeout: float = READ_TIMEOUT,
+        limit: int = bounds.ANSWER_BYTES,
     ) -> Reply:
-        """One answer, whatever its status. Raises ClientError when there is none.
+        """One answer, whatever its status. Raises ClientError when there is none, or when it is too large.
 
+        read_timeout: seconds for the whole answer. limit: of its body, in bytes.
         retry: whether to repeat after 429, 5xx and when there was no connection or it broke. By default, everything
             but POST is repeated; a POST only after 429 or when there was no connection.
         """
@@ -266,11 +305,16 @@ class Client:
         if accept:
             extra["Accept"] = accept
         idempotent = verb in ("GET", "PATCH", "PUT", "DELETE") if retry is None else retry
-        deadline = time.monotonic() + self._left(RETRY_WINDOW)
+        deadline = min(time.monotonic() + self._left(RETRY_WINDOW), self._time.ends)
         pause, lost = 0.1, False
         while True:
             try:
-                answer = self._send(verb, path, data, extra, False, self._left(read_timeout))
+                answer = self._send(verb, path, data, extra, self._left(read_timeout))
+                content = bounds.body(answer, limit)
+            except bounds.TooLarge as error:
+                raise ClientError(self._too_large(verb, path, error), lost=True) from None
+            except ClientError as error:  # it was not sent this time
+                raise ClientError(str(error), lost=lost) from None
             except (urllib3.exceptions.HTTPError, OSError) as error:
                 refused = retry is None and isinstance(error, urllib3.exceptions.NewConnectionError)
                 lost = lost or not _was_not_sent(error)
@@ -283,9 +327,8 @@ class Client:
                 again = answer.status == 429 or (idempotent and answer.status in UNSURE)
                 if retry is False or not again or time.monotonic() + pause > deadline:
                     headers = {name.lower(): text for name, text in answer.headers.items()}
-                    return Reply(answer.status, headers, answer.data, lost)
-                asked = answer.headers.get("Retry-After", "")
-                wait = max(pause, min(float(asked), deadline - time.monotonic())) if asked.isdigit() else pause
+                    return Reply(answer.status, headers, content, lost)
+                wait = max(pause, min(_retry_after(answer.headers), deadline - time.monotonic()))
             self._sleep(max(0.0, wait) * random.uniform(0.8, 1.2))
             pause = min(pause * 2, 3.0)
 
@@ -317,6 +360,10 @@ class Client:
         cause = text.split(": ", 1)[-1] if ": " in text else text
         return f"No answer from the API server {redact(self.host)}: {hint} ({cause[:300]})."
 
+    def _too_large(self, verb: str, path: str, error: bounds.TooLarge) -> str:
+        where = f"{redact(self.host)} answered {verb} {path.split('?', 1)[0]}"
+        return f"{where} with {error}, which is not read. Check that host is the API server itself."
+
     def _json(
         self,
         verb: str,
@@ -326,27 +373,42 @@ class Client:
         accept: str = "",
         retry: bool | None = None,
     ) -> JSON:
+        """The answer. Raises ApiError for an error, ClientError for what is not JSON."""
         reply = self.raw(verb, path, body, content_type=content_type, accept=accept, retry=retry)
         if reply.status >= 300:
             raise ApiError(verb, path, reply.status, reply.body, lost=reply.lost)
-        try:
-            parsed = json.loads(reply.body)
-        except ValueError:
-            parsed = None
+        parsed = decoded(reply.body)
         if not isinstance(parsed, dict):
             content_type = reply.headers.get("content-type", "no content type")
-            raise ClientError(
-                f"{redact(self.host)} answered {verb} {path.split('?', 1)[0]} with something other than a Kubernetes "
-                f"object ({content_type}). Check that host is the API server itself."
-            )
+            raise ClientError(self._foreign(verb, path, content_type[:100]))
         return parsed
+
+    def _object(
+        self,
+        verb: str,
+        path: str,
+        body: JSON | None = None,
+        content_type: str | None = None,
+        retry: bool | None = None,
+    ) -> JSON:
+        """The answer, which is one object; raises as _json does."""
+        found = self._json(verb, path, body, content_type, retry=retry)
+        if not is_object(found):
+            raise ClientError(self._foreign(verb, path, "it is JSON without a name, or its spec is not an object"))
+        return found
+
+    def _foreign(self, verb: str, path: str, what: str) -> str:
+        return (
+            f"{redact(self.host)} answered {verb} {path.split('?', 1)[0]} with something other than a Kubernetes "
+            f"object ({what}). Check that host is the API server itself."
+        )
 
     # -- verbs -----------------------------------------------------------------------------------------------------
 
     def get(self, path: str) -> JSON | None:
         """The object, or None when it does not exist. Raises ApiError for any other error, an unknown kind included."""
         try:
-            return self._json("GET", path)
+            return self._object("GET", path)
         except ApiError as error:
             if error.status == 404 and not error.kind_missing:
                 return None
@@ -357,10 +419,10 @@ class Client:
     ) -> Iterator[JSON]:
         """The collection page by page, so that a large one is never in memory as a whole.
 
-        metadata: request only the objects' metadata.
+        metadata: request only the objects' metadata. Raises ClientError for a collection that does not end.
         """
         token = ""
-        while True:
+        for _ in range(PAGES):
             query = {"limit": str(PAGE)}
             if label_selector:
                 query["labelSelector"] = label_selector
@@ -369,10 +431,14 @@ class Client:
             if token:
                 query["continue"] = token
             page = self._json("GET", f"{path}?{urlencode(query)}", accept=METADATA_LIST if metadata else "")
+            items = page.get("items")
+            if not isinstance(items, (list, type(None))) or not all(map(is_object, items or [])):
+                raise ClientError(self._foreign("GET", path, "it is not a list of objects that have a name"))
             yield page
-            token = str((page.get("metadata") or {}).get("continue") or "")
+            token = str(mapping_at(page, "metadata").get("continue") or "")
             if not token:
                 return
+        raise ClientError(f"{redact(self.host)}: GET {path} does not end: {PAGES} pages were read.")
 
     def list(
         self,
@@ -389,12 +455,12 @@ class Client:
         for page in self.pages(path, label_selector=label_selector, field_selector=field_selector, metadata=metadata):
             found = page.get("items") or []
             items.extend(map(keep, found) if keep else found)
-            version = str((page.get("metadata") or {}).get("resourceVersion") or "")
+            version = str(mapping_at(page, "metadata").get("resourceVersion") or "")
         return items, version
 
     def patch(self, path: str, body: JSON, *, dry_run: bool = False) -> JSON:
         """Merge patch with strict field validation: a field that the server does not know is an error, not ignored."""
-        return self._json("PATCH", path + _write_query(dry_run), body, MERGE_PATCH)
+        return self._object("PATCH", path + _write_query(dry_run), body, MERGE_PATCH)
 
     def delete(self, path: str, *, dry_run: bool = False, resource_version: str = "") -> None:
         """Delete one object, if given only in this version. It is not an error when the object no longer exists."""
@@ -416,7 +482,7 @@ class Client:
         ``lost`` may then be about the object that an earlier attempt made).
         """
         named = bool((body.get("metadata") or {}).get("name"))
-        return self._json("POST", path + _write_query(dry_run), body, retry=True if dry_run or named else None)
+        return self._object("POST", path + _write_query(dry_run), body, retry=True if dry_run or named else None)
 
     def watch(
         self,
@@ -442,11 +508,13 @@ class Client:
         full = f"{path}?{urlencode(query)}"
         try:
             extra = {"Accept": METADATA_WATCH} if metadata else {}
-            answer = self._send("GET", full, None, extra, True, seconds + READ_TIMEOUT)
+            answer = self._send("GET", full, None, extra, seconds + READ_TIMEOUT)
+            if answer.status >= 300:
+                raise ApiError("GET", path, answer.status, bounds.body(answer, bounds.ANSWER_BYTES))
+        except bounds.TooLarge as error:
+            raise ClientError(self._too_large("GET", path, error)) from None
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise ClientError(self._unreachable(error)) from None
-        if answer.status >= 300:
-            raise ApiError("GET", path, answer.status, answer.read())
         return Watch(answer, path)
 
     def close(self) -> None:
@@ -462,21 +530,29 @@ class Watch:
 
     def __iter__(self) -> Iterator[Event]:
         """Events until the server ends the watch. Raises ApiError (410: list again and start over) or ClientError."""
-        rest = b""
         try:
-            for chunk in self._answer.stream(amt=None if self._answer.chunked else 65536, decode_content=True):
-                *lines, rest = (rest + chunk).split(b"\n")
-                for line in lines:
-                    if not line.strip():
-                        continue
-                    event = json.loads(line)
-                    if event.get("type") == "ERROR":
-                        status = event.get("object") or {}
-                        raise ApiError("WATCH", self._path, int(status.get("code") or 500), json.dumps(status).encode())
-                    yield Event(str(event.get("type")), event.get("object") or {})
-        except (urllib3.exceptions.HTTPError, OSError, ValueError, AttributeError) as error:
-            # AttributeError: from urllib3, when the connection is closed while being read.
+            for line in bounds.lines(self._answer, bounds.LINE_BYTES):
+                if line.strip():
+                    yield self._event(line)
+        except (
+            *(urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError),
+            AttributeError,  # from urllib3, when the connection is closed while being read
+            bounds.TooLarge,
+        ) as error:
             raise ClientError(f"The watch on {self._path} broke off: {type(error).__name__}") from None
+
+    def _event(self, line: bytes) -> Event:
+        """Raises ApiError for the event that reports one, ValueError for what is not an event."""
+        event = decoded(line)
+        kind, found = mapping_at(event).get("type"), mapping_at(event, "object")
+        if kind == "ERROR":
+            code = found.get("code")
+            raise ApiError("WATCH", self._path, code if type(code) is int else 500, json.dumps(found).encode())
+        if kind == "BOOKMARK" and isinstance(found.get("metadata"), Mapping):
+            return Event("BOOKMARK", found)
+        if kind not in ("ADDED", "MODIFIED", "DELETED") or not is_object(found):
+            raise ValueError("not an event")
+        return Event(kind, found)
 
     def close(self) -> None:
         """End the watch, even while another thread waits for its next event."""
@@ -504,6 +580,12 @@ def _is_unresolved(error: BaseException) -> bool:
     while cause is not None and not isinstance(cause, socket.gaierror):
         cause = cause.__cause__ or cause.__context__
     return cause is not None
+
+
+def _retry_after(headers: Mapping[str, str]) -> float:
+    """Seconds that the server asks to wait; 0 when it does not say, or says it in another form."""
+    asked = headers.get("Retry-After", "")
+    return float(asked) if asked.isascii() and asked.isdigit() and len(asked) < 10 else 0.0
 
 
 def _write_query(dry_run: bool) -> str:

@@ -11,7 +11,6 @@ import ipaddress
 import os
 import ssl
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +21,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes import kubeconfig as _kubeconfig
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes import library
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes import library, private
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import ClientError, Connection
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.kubeconfig import (
     Content,
@@ -184,15 +183,15 @@ def access(params: JSON, environ: Mapping[str, str] | None = None) -> Access:
     if settings.proxy is None:
         scheme = settings.server.partition(":")[0].lower()
         settings = replace(settings, proxy=proxies.get(scheme) or proxies.get("all") or "")
-    scheme, _, credentials = (authorization() or "").partition(" ")
-    if scheme.lower() == "bearer":
-        secrets.add(credentials)
+    proxy_headers = dict(urllib3.util.make_headers(**_proxy_header_options(params, environ)))
+    sent = (authorization(), *(proxy_headers.get(name) for name in ("authorization", "proxy-authorization")))
+    secrets.update((header or "").partition(" ")[2] for header in sent)  # as a gateway may quote them
     return Access(
         settings=settings,
         authorization=authorization,
         headers=_impersonation(value),
         no_proxy=str(proxies.get("no") or "" if value["no_proxy"] is None else value["no_proxy"]),
-        proxy_headers=dict(urllib3.util.make_headers(**_proxy_header_options(params, environ))),
+        proxy_headers=proxy_headers,
         secrets=frozenset({*secrets, *url_secrets(settings.server), *url_secrets(settings.proxy)} - {""}),
     )
 
@@ -229,6 +228,8 @@ def _source(value: Mapping[str, Any], environ: Mapping[str, str]) -> _Source | S
     if isinstance(kubeconfig, Mapping):
         return _Source([Document("", dict(kubeconfig))], context, kubeconfig, "the given dictionary")
     if kubeconfig:
+        if _kubeconfig.is_content(str(kubeconfig)):
+            raise ClientError("kubeconfig: this is the content of a kubeconfig. Give its path, or a dictionary.")
         paths = os.path.expanduser(str(kubeconfig))
         if not any(os.path.exists(path) for path in paths.split(os.pathsep)):
             raise ClientError(f"kubeconfig: {paths} does not exist on the host that runs the task.")
@@ -376,6 +377,8 @@ def _overridden(settings: Settings, value: Mapping[str, Any]) -> Settings:
         changes["verify"] = bool(value["validate_certs"])
     for option, name in (("ca_cert", "authorities"), ("client_cert", "certificate"), ("client_key", "key")):
         if value[option] is not None:
+            if "-----BEGIN" in str(value[option]):
+                raise ClientError(f"{option}: this is the content of a file. Give its path.")
             path = os.path.expanduser(str(value[option]))
             if not os.path.exists(path):
                 raise ClientError(f"{option}: {path} does not exist on the host that runs the task.")
@@ -409,6 +412,7 @@ def kubeconfig_secrets(params: JSON) -> Sequence[str]:
         *_kubeconfig.secrets(params.get("kubeconfig")),
         *url_secrets(params.get("host")),
         *url_secrets(params.get("proxy")),
+        *(str(params[name]) for name in ("client_cert", "client_key") if "-----BEGIN" in str(params.get(name))),
         *(str(headers.get(name, "")).partition(":")[2] for name in ("proxy_basic_auth", "basic_auth")),
     ]
     return [text for text in found if text]
@@ -509,7 +513,10 @@ def _no_password() -> str:
 
 @contextlib.contextmanager
 def _as_file(content: bytes) -> Iterator[str]:
-    """A path for OpenSSL, which loads keys from files only; in memory where the system can, so that no disk has it."""
+    """A path for OpenSSL, which loads keys from files only; in memory where the system can, so that no disk has it.
+
+    A file in memory without a name is gone with its process, however that ends.
+    """
     descriptor = _in_memory(content)
     if descriptor is not None:
         try:
@@ -517,9 +524,7 @@ def _as_file(content: bytes) -> Iterator[str]:
         finally:
             os.close(descriptor)
         return
-    with library.tempdir:
-        private = tempfile.TemporaryDirectory(prefix="alauda-image-registry-")  # for this account alone
-    with private as folder:
+    with private.folder() as folder:
         path = Path(folder, "pem")
         path.write_bytes(content)
         yield str(path)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -96,6 +97,8 @@ def parse(text: str) -> Any:
     except (ValueError, TypeError, RecursionError):  # a date that does not exist, a mapping as a key, nesting
         raise Refused("is not valid YAML") from None
 
+
+_SERVER = re.compile(r"https?://\S+")
 
 # -- documents to settings ---------------------------------------------------------------------------------------------
 
@@ -194,7 +197,7 @@ def _instead(kind: str, known: Sequence[str]) -> str:
 def _settings(cluster: _Item, user: _Item | None) -> Settings:
     login = _login(user) if user is not None else {}
     server = cluster.text("server").rstrip("/") if "server" in cluster else ""
-    if server and not re.fullmatch(r"https?://\S+", server):
+    if server and not _SERVER.fullmatch(server):
         raise NeedsLibrary(f"server of cluster {cluster.name!r} is not a URL of the form https://HOST[:PORT]")
     authorities = certificate = key = None
     if server.startswith("https"):
@@ -265,64 +268,97 @@ def _content(item: _Item, key: str) -> Content:
 
 # -- what must not be printed ------------------------------------------------------------------------------------------
 
-_CREDENTIALS = ("token", "password", "client-key-data", "client-certificate-data")
+_SECRET_KEYS = ("token", "password", "secret", "client-key-data", "client-certificate-data")
+"""How the keys end under which a kubeconfig holds a credential, whichever way it is nested."""
 _SOUNDS_SECRET = re.compile(r"(?i)passw|secret|token|credential|api_?key|access_?key|private_?key")
-_ARGUMENT = re.compile(r"(?i)--?[\w-]*(?:passw|secret|token|api-?key|access-?key)[\w-]*(?:=(.*))?", re.DOTALL)
+_OPTION_SOUNDS_SECRET = re.compile(r"(?i)passw|secret|token|api-?key|access-?key")
+_SECRET_LINE = re.compile(r"(?i)(?:token|password|secret|-key-data|-certificate-data)[\"']?\s?:\s?[\"']?([^\s\"',}]+)")
 
 
 def secrets(content: Any) -> Iterator[str]:
-    """Every value of a kubeconfig that must never be printed, whatever the kubeconfig's shape."""
-    for user in _values(content, "users", "user"):
-        yield from (_written(user.get(key)) for key in _CREDENTIALS)
-        provider = user.get("auth-provider")
-        settings = provider.get("config") if isinstance(provider, Mapping) else None
-        if isinstance(settings, Mapping):
-            for key, value in settings.items():
-                if str(key).endswith(("token", "secret", "password")):
-                    yield _written(value)
-        plugin = user.get("exec")
-        if isinstance(plugin, Mapping):
-            yield from _plugin_secrets(plugin)
-    for cluster in _values(content, "clusters", "cluster"):
-        for key in ("server", "proxy-url"):
-            yield from url_secrets(cluster.get(key))
+    """Every value of a kubeconfig that must never be printed, whatever the kubeconfig's shape.
+
+    content: a dictionary, or its text, which somebody may have given in place of a path.
+    """
+    if isinstance(content, str):
+        if is_content(content):
+            yield content
+            yield from (match[1] for match in _SECRET_LINE.finditer(content))
+            with contextlib.suppress(Refused):
+                yield from _within(parse(content))
+        return
+    yield from _within(content)
 
 
-def _values(content: Any, items: str, kind: str) -> Iterator[Mapping[str, Any]]:
-    found = content.get(items) if isinstance(content, Mapping) else None
-    for item in found if isinstance(found, list) else []:
-        value = item.get(kind) if isinstance(item, Mapping) else None
+def is_content(kubeconfig: str) -> bool:
+    """Whether a kubeconfig given as text is its content, not its path."""
+    return "\n" in kubeconfig.strip() or kubeconfig.lstrip().startswith("{")
+
+
+def _within(value: Any) -> Iterator[str]:
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
         if isinstance(value, Mapping):
-            yield value
+            for key, member in value.items():
+                if str(key).lower().endswith(_SECRET_KEYS):
+                    yield from _all_written(member)
+                elif key == "env":
+                    yield from _variable_secrets(member)
+                elif key == "args":
+                    yield from _argument_secrets(member)
+                waiting.append(member)
+        elif isinstance(value, (list, tuple)):
+            waiting += value
+        elif isinstance(value, str) and "://" in value:
+            yield from url_secrets(value)
 
 
-def _written(value: Any) -> str:
-    """A credential as it is sent; YAML reads one of digits as a number."""
-    return str(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else ""
+def _all_written(value: Any) -> Iterator[str]:
+    """A credential as it is sent; YAML reads one of digits as a number. Of what is no single value, every value."""
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Mapping):
+            waiting += value.values()
+        elif isinstance(value, (list, tuple)):
+            waiting += value
+        elif isinstance(value, (str, int, float)) and not isinstance(value, bool):
+            yield str(value)
 
 
-def _plugin_secrets(plugin: Mapping[str, Any]) -> Iterator[str]:
-    variables = plugin.get("env")
+def _variable_secrets(variables: Any) -> Iterator[str]:
+    """Of the environment of a login plugin."""
     for variable in variables if isinstance(variables, list) else []:
         if isinstance(variable, Mapping):
-            value = _written(variable.get("value"))
-            # A short word such as the profile "default" would be masked in every name of the result.
-            if len(value) >= 8 or _SOUNDS_SECRET.search(str(variable.get("name"))):
-                yield value
-    arguments = plugin.get("args")
+            for value in _all_written(variable.get("value")):
+                # A short word such as the profile "default" would be masked in every name of the result.
+                if len(value) >= 8 or _SOUNDS_SECRET.search(str(variable.get("name"))):
+                    yield value
+
+
+def _argument_secrets(arguments: Any) -> Iterator[str]:
+    """Of the arguments of a login plugin."""
     follows = False
     for argument in arguments if isinstance(arguments, list) else []:
-        option = _ARGUMENT.fullmatch(str(argument))
-        if option is None:
-            yield _written(argument) if follows and not str(argument).startswith("-") else ""
+        text = str(argument)
+        option, given, value = text.partition("=")
+        if text.startswith("-") and _OPTION_SOUNDS_SECRET.search(option):
+            yield value
+            follows = not given
         else:
-            yield option[1] or ""
-        follows = option is not None and option[1] is None
+            yield text if follows and not text.startswith("-") else ""
+            follows = False
 
 
 def url_secrets(url: Any) -> Iterator[str]:
-    """The password in a URL, as written and as decoded."""
-    match = re.match(r"\s*[\w+.-]+://[^/?#\s]*?:([^/?#\s]*)@", url) if isinstance(url, str) else None
-    if match:
-        yield match[1]
-        yield unquote(match[1])
+    """The password in a URL, as written and as decoded; also where the URL is malformed, or has no scheme."""
+    if not isinstance(url, str):
+        return
+    rest = url.partition("://")[2] or url
+    authority = rest.replace("?", "/").replace("#", "/").partition("/")[0]
+    for login in (text.rpartition("@")[0] for text in (authority, rest)):
+        name, colon, password = login.partition(":")
+        # A token may stand in the name's place; a short word there is a name.
+        secret = password if colon else name if len(name) >= 20 else ""
+        yield from {secret, unquote(secret)}

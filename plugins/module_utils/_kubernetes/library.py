@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes import private
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import ClientError
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.kubeconfig import Settings
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import JSON
@@ -131,9 +132,6 @@ def _complaints() -> Iterator[list[str]]:
 
 _COMPLAINTS = 5
 
-tempdir = threading.RLock()
-"""Held while tempfile.tempdir, which is the same for all threads of a process, leads to a folder that is removed."""
-
 
 @contextlib.contextmanager
 def _private_tempdir(module: Any) -> Iterator[None]:
@@ -141,7 +139,7 @@ def _private_tempdir(module: Any) -> Iterator[None]:
 
     The library itself removes them when the interpreter exits, but a worker of ansible-playbook ends without that.
     """
-    with tempdir, tempfile.TemporaryDirectory(prefix="alauda-image-registry-") as folder:
+    with private.tempdir, private.folder() as folder:
         before = tempfile.tempdir
         tempfile.tempdir = folder  # kubernetes 24 has no option for it
         try:

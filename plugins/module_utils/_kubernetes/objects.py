@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,10 @@ from urllib.parse import quote
 
 JSON = Mapping[str, Any]
 NOTHING: JSON = {}
+_MOST_PARTS = 500_000
+"""Lists and objects in one JSON text: each takes 60 bytes of memory and more, even if it takes two in the text."""
+_DEEPEST = 100
+"""How deeply a JSON text may be nested: what walks through an object must not meet the end of Python's stack."""
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
@@ -27,31 +32,70 @@ def is_object_name(text: str) -> bool:
     return _SUBDOMAIN.fullmatch(text) is not None
 
 
+def member_path(collection: str, name: str) -> str:
+    """The path of an object of a collection; every name that becomes part of a path is quoted here."""
+    return f"{collection}/{quote(name, safe=':')}"
+
+
 def namespaced(namespace: str, resource: str, name: str = "", api: str = "/api/v1") -> str:
     """The path of a namespaced object or, without a name, of the collection."""
-    path = f"{api}/namespaces/{quote(namespace, safe='')}/{resource}"
-    return f"{path}/{quote(name, safe=':')}" if name else path
+    path = f"{member_path(f'{api}/namespaces', namespace)}/{resource}"
+    return member_path(path, name) if name else path
 
 
 def object_path(collection: str, item: JSON) -> str:
     """Path of an item of a collection, which may be of one namespace or of the whole cluster."""
-    meta = item.get("metadata") or {}
-    namespace, name = str(meta.get("namespace") or ""), quote(str(meta.get("name") or ""), safe=":")
+    meta = mapping_at(item, "metadata")
+    namespace, name = str(meta.get("namespace") or ""), str(meta.get("name") or "")
     if namespace and "/namespaces/" not in collection:
         api, _, resource = collection.rpartition("/")
-        return namespaced(namespace, resource, str(meta.get("name") or ""), api)
-    return f"{collection}/{name}"
+        return namespaced(namespace, resource, name, api)
+    return member_path(collection, name)
 
 
 def secret_text(secret: JSON, key: str) -> str | None:
     """A value of a Secret as text; None when the key is missing or its value is not text."""
-    raw = (secret.get("data") or {}).get(key)
-    if raw is None:
-        return None
+    raw = mapping_at(secret, "data").get(key)
     try:
-        return base64.b64decode(raw, validate=True).decode()
+        return base64.b64decode(raw, validate=True).decode() if isinstance(raw, str) else None
     except ValueError:
         return None
+
+
+def decoded(text: bytes | str) -> Any:
+    """What a JSON text means; None when it is not one, or has more or deeper parts than anything of Kubernetes."""
+    parts = text.count(b"[") + text.count(b"{") if isinstance(text, bytes) else text.count("[") + text.count("{")
+    if parts > _MOST_PARTS:
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    level = [value]
+    for _ in range(_DEEPEST):
+        children = (
+            node.values() if isinstance(node, dict) else node for node in level if isinstance(node, (dict, list))
+        )
+        level = [child for some in children for child in some if isinstance(child, (dict, list))]
+        if not level:
+            return value
+    return None
+
+
+def is_object(value: object) -> bool:
+    """Whether a value has the shape of a Kubernetes object: it has a name, and its parts are objects.
+
+    All other code relies on that. What is inside of the parts may still be anything.
+    """
+    if not isinstance(value, Mapping) or not isinstance(value.get("metadata"), Mapping):
+        return False
+    meta = value["metadata"]
+    parts = (value.get("spec"), value.get("status"), value.get("data"), meta.get("labels"), meta.get("annotations"))
+    return (
+        isinstance(meta.get("name"), str)
+        and isinstance(meta.get("namespace", ""), str)
+        and all(part is None or isinstance(part, Mapping) for part in parts)
+    )
 
 
 # -- reading an object, however incomplete -----------------------------------------------------------------------------

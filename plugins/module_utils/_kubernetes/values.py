@@ -38,7 +38,9 @@ _NANOSECONDS = {
     "m": 60_000_000_000,
     "h": 3_600_000_000_000,
 }
-_DURATION_PART = re.compile(r"([0-9]*)(?:\.([0-9]*))?([a-z\u00b5\u03bc]+)", re.ASCII)
+_DURATION_PART = re.compile(
+    rf"([0-9]{{0,{_LONGEST_NUMBER}}})(?:\.([0-9]{{0,{_LONGEST_NUMBER}}}))?([a-z\u00b5\u03bc]{{1,2}})", re.ASCII
+)
 _LARGEST_DURATION = 2**63 - 1
 
 

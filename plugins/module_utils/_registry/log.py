@@ -8,16 +8,21 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import decoded
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import normalise, plain
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import storage_trouble
 
-_LOGFMT = re.compile(r'(?P<key>[A-Za-z_][\w.]*)=(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>\S*))')
+_LOGFMT = re.compile(r'(?<![\w.])(?P<key>[A-Za-z_][\w.]*)=(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>\S*))')
 _ACCESS = re.compile(
     r'^\S+ \S+ \S+ \[[^\]]+\] "(?P<method>[A-Z]+) (?P<path>/v2/\S*) HTTP/[0-9.]+" (?P<status>[0-9]{3}) '
 )
 _MESSAGE_FIELDS = ("msg", "err.message", "err.detail", "error", "err")
 _QUIET_LEVELS = frozenset({"trace", "debug", "info"})
-_LONGEST_LINE = 600
+LONGEST_LINE = 600
+"""Characters of a line that are shown."""
+_LONGEST_READ = 16_384
+"""Characters of a line that are looked at."""
+_ESCAPED = re.compile(r"\\(.)")
 
 
 @dataclass(frozen=True)
@@ -37,13 +42,13 @@ def classify(lines: Iterable[str], pod: str = "") -> list[LogFinding]:
     """
     findings: dict[tuple[str, str], LogFinding] = {}
     for line in lines:
-        message = _message(line.strip())
+        message = _message(line[:_LONGEST_READ].strip())
         if not message:
             continue
         found = storage_trouble(message)
         kind = found.kind if found is not None else ("crash" if message.startswith("panic:") else "")
         if kind:
-            text = plain(message)[:_LONGEST_LINE]
+            text = plain(message)[:LONGEST_LINE]
             findings.setdefault((kind, normalise(text)), LogFinding(kind, text, pod))
     return list(findings.values())
 
@@ -66,12 +71,9 @@ def _message(line: str) -> str:
 def _fields(line: str) -> dict[str, str]:
     """The fields of a structured line (key=value or JSON); empty for other lines."""
     if line.startswith("{"):
-        try:
-            decoded = json.loads(line)
-        except ValueError:
-            return {}
-        if isinstance(decoded, dict) and ("msg" in decoded or "level" in decoded):
-            return {str(key): value if isinstance(value, str) else json.dumps(value) for key, value in decoded.items()}
+        content = decoded(line)
+        if isinstance(content, dict) and ("msg" in content or "level" in content):
+            return {str(key): value if isinstance(value, str) else json.dumps(value) for key, value in content.items()}
         return {}
     if not line.startswith(("time=", "level=")):
         return {}
@@ -82,4 +84,4 @@ def _fields(line: str) -> dict[str, str]:
 
 
 def _unquoted(text: str) -> str:
-    return re.sub(r"\\(.)", lambda escape: {"n": "\n", "t": "\t"}.get(escape[1], escape[1]), text)
+    return _ESCAPED.sub(lambda escape: {"n": "\n", "t": "\t"}.get(escape[1], escape[1]), text)

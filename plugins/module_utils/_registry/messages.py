@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import cut
+
 
 @dataclass(frozen=True)
 class Explanation:
@@ -61,7 +63,7 @@ _OPERATOR_RULES: tuple[_Rule, ...] = (
     ),
     _rule(
         "claim",
-        r"cannot use ReadWriteOnce access mode with .*?rollout strategy",
+        r"cannot use ReadWriteOnce access mode with .{0,300}?rollout strategy",
         "The claim is ReadWriteOnce: during a rolling update, the new Pod cannot mount it while the old one runs.",
         "Set rollout_strategy: Recreate, or use a claim with the access mode ReadWriteMany.",
     ),
@@ -121,7 +123,7 @@ _OPERATOR_RULES: tuple[_Rule, ...] = (
     ),
     _rule(
         "replicas",
-        r"maxUnavailable.*must be|spec\.strategy\.rollingUpdate",
+        r"maxUnavailable.{0,300}must be|spec\.strategy\.rollingUpdate",
         "Kubernetes rejects the rolling update settings derived from spec.replicas, as happens with 0 replicas.",
         "Set replicas to 1 or more.",
     ),
@@ -133,13 +135,13 @@ _OPERATOR_RULES: tuple[_Rule, ...] = (
     ),
     _rule(
         "routes",
-        r"\*v1\.(?:Route|Ingress).*?secret \"(?P<name>[^\"]+)\" not found",
+        r"\*v1\.(?:Route|Ingress).{0,300}?secret \"(?P<name>[^\"]+)\" not found",
         "A route refers to the TLS Secret {name}, which does not exist in the registry's namespace.",
         "Create the Secret {name} with tls.crt and tls.key, or correct the route's secretName.",
     ),
     _rule(
         "ingress",
-        r"IngressDegraded|RouteDegraded|ingress \S+ has no host|route \S+ .*not admitted",
+        r"IngressDegraded|RouteDegraded|ingress \S+ has no host|route \S+ .{0,300}not admitted",
         "The registry has no working public address: its Ingress or Route has no host or was not admitted.",
         "Set the route's hostname, set up an ingress controller that publishes an address, or disable defaultRoute.",
     ),
@@ -151,7 +153,7 @@ _OPERATOR_RULES: tuple[_Rule, ...] = (
     ),
     _rule(
         "schedule",
-        r"CronJob.*is invalid: spec\.schedule|spec\.schedule: Invalid value",
+        r"CronJob.{0,300}is invalid: spec\.schedule|spec\.schedule: Invalid value",
         "The pruner's schedule is not a valid cron expression; the CronJob keeps its previous schedule.",
         'Use five fields, such as "0 0 * * *".',
     ),
@@ -179,7 +181,7 @@ _OPERATOR_RULES: tuple[_Rule, ...] = (
     ),
     _rule(
         "admission",
-        r"exceeded quota|is forbidden: .*(?:quota|limit|violates PodSecurity|maximum|minimum)",
+        r"exceeded quota|is forbidden: .{0,500}(?:quota|limit|violates PodSecurity|maximum|minimum)",
         "Kubernetes refuses to create the registry's Pods: a quota, limit or policy of the namespace forbids it.",
         "Raise the namespace's quota or limit, or request fewer resources, " + _AGAIN + "." + _PASSES,
     ),
@@ -369,7 +371,8 @@ _POD_RULES: tuple[_Rule, ...] = (
     ),
     _rule(
         "claim",
-        r"unbound immediate PersistentVolumeClaims|persistentvolumeclaim .*not found|find available persistent volumes",
+        r"unbound immediate PersistentVolumeClaims|persistentvolumeclaim .{0,300}not found"
+        r"|find available persistent volumes",
         "The Pod waits for its claim, which is not bound to a volume.",
         "Check the StorageClass, access mode, size and events of the claim (kubectl describe pvc).",
     ),
@@ -395,6 +398,7 @@ _UNKNOWN = Explanation(
 
 
 def _explain(text: str, rules: Iterable[_Rule]) -> Explanation | None:
+    text = cut(text)
     for rule in rules:
         match = rule.pattern.search(text)
         if match:

@@ -12,17 +12,21 @@ Source: registry over HTTP 2 to 7.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import decoded
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import plain
 
 _CHECK_TAKES = 1.0
 """Seconds that the registry's first check may take."""
 _LONGEST_DETAIL = 600
+_UPLOAD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=~-]{0,255}")
+"""Name of an upload: one plain segment of a path."""
 
 JSON = Mapping[str, Any]
 
@@ -99,12 +103,19 @@ def read_upload(step: str, status: int, headers: Mapping[str, str], body: bytes 
 def upload_place(begin: str, headers: Mapping[str, str]) -> str:
     """The path and query at which an upload that began at ``begin`` continues; empty when the answer names none.
 
-    A proxy in between may have prepended a host or a path.
+    A proxy in between may have prepended a host or a path. Of what the registry says, only the upload's own name and
+    state are used: anything else could lead the next request, which carries our credentials, to another object.
     """
     location = next((text for name, text in headers.items() if name.lower() == "location"), "")
-    split = urlsplit(location)
-    _, found, rest = split.path.partition(begin)
-    return f"{begin}{rest}{f'?{split.query}' if split.query else ''}" if found and rest else ""
+    try:
+        split = urlsplit(location)
+    except ValueError:
+        return ""
+    name = split.path.partition(begin)[2]
+    if _UPLOAD.fullmatch(name) is None:
+        return ""
+    state = parse_qs(split.query).get("_state")
+    return f"{begin}{name}?{urlencode({'_state': state[0]})}" if state else f"{begin}{name}"
 
 
 def _read(status: int, headers: Mapping[str, str], body: bytes | str) -> tuple[str, JSON, list[Any] | None]:
@@ -119,7 +130,7 @@ def _read(status: int, headers: Mapping[str, str], body: bytes | str) -> tuple[s
 
 def _registry_answer(path: str, status: int, errors: list[Any], checked: bool) -> tuple[Answer, str]:
     reasons = "; ".join(_error(error) for error in errors)
-    codes = {error.get("code") for error in errors if isinstance(error, Mapping)}
+    codes = [error.get("code") for error in errors if isinstance(error, Mapping)]
     reads_storage = path.rstrip("/").endswith("/tags/list")
     if status >= 500:
         return Answer.BROKEN, reasons or f"the registry answered {status} without a reason"
@@ -163,10 +174,7 @@ def _error(error: object) -> str:
 
 
 def _decoded(text: str) -> dict[str, Any]:
-    try:
-        content = json.loads(text)
-    except ValueError:
-        return {}
+    content = decoded(text)
     return content if isinstance(content, dict) else {}
 
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import redact
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import mapping_at, mappings_at
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import cut, redact
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 JSON = Mapping[str, Any]
@@ -22,16 +23,16 @@ def config_absent(platform: Platform) -> str:
 
 def public(resource: JSON) -> dict[str, Any]:
     """The object without secrets (spec.httpSecret, a login in a proxy's URL) and without noise (managedFields)."""
-    spec = {key: value for key, value in (resource.get("spec") or {}).items() if key != "httpSecret"}
+    spec = {key: value for key, value in mapping_at(resource, "spec").items() if key != "httpSecret"}
     if isinstance(spec.get("proxy"), Mapping):
         spec["proxy"] = {key: redact(str(value)) for key, value in spec["proxy"].items()}
-    meta = resource.get("metadata") or {}
+    meta = mapping_at(resource, "metadata")
     return {
         "apiVersion": resource.get("apiVersion"),
         "kind": resource.get("kind"),
         "metadata": {key: meta[key] for key in ("name", "generation", "resourceVersion", "uid") if key in meta},
         "spec": spec,
-        "status": dict(resource.get("status") or {}),
+        "status": dict(mapping_at(resource, "status")),
     }
 
 
@@ -39,19 +40,19 @@ def conditions(resource: JSON) -> dict[str, dict[str, Any]]:
     """The conditions by type, each with status, reason and message as far as it has them."""
     return {
         str(item.get("type")): {key: item[key] for key in ("status", "reason", "message") if key in item}
-        for item in (resource.get("status") or {}).get("conditions") or []
+        for item in mappings_at(resource, "status", "conditions")
     }
 
 
 def last_words(resource: JSON) -> str:
     """What the operator says on the object, for the end of a wait that ran out of time."""
     words = []
-    for item in (resource.get("status") or {}).get("conditions") or []:
+    for item in mappings_at(resource, "status", "conditions"):
         if item.get("type") in ("Available", "Progressing", "Degraded"):
             text = f"{item.get('type')}={item.get('status')}"
             if item.get("reason"):
                 text += f" {item['reason']}"
             if item.get("message"):
                 text += f": {item['message']}"
-            words.append(text)
+            words.append(cut(text))
     return "; ".join(words)

@@ -31,6 +31,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     connect,
     kubeconfig_secrets,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.kubeconfig import url_secrets
 from tests.certificates import b64, pair
 
 CERTIFICATE, KEY = pair("me")
@@ -158,7 +159,8 @@ def test_every_credential_of_a_kubeconfig_is_masked() -> None:
 def test_credentials_from_the_environment_are_masked(variables: dict[str, str], secret: str) -> None:
     """Ansible knows only those that are given as options."""
     connection = connect(HOST, variables)
-    assert connection.secrets == {secret}
+    sent = dict(connection.headers())["Authorization"].partition(" ")[2]
+    assert connection.secrets == {secret, sent}
     assert secret not in repr(connection)
 
 
@@ -337,6 +339,61 @@ def test_everything_secret_in_the_options_and_the_environment_is_masked() -> Non
     found = set(connect(params, variables).secrets)
     assert found >= {"h%40st", "h@st", "pr0xy", "from-option", "basic1", "env1", "env2", "env3", "env4"}
     assert set(kubeconfig_secrets(params)) == {"h%40st", "h@st", "pr0xy", "basic1"}
+
+
+@pytest.mark.parametrize(
+    ("url", "found"),
+    [
+        ("http://me:pw@host:1", {"pw"}),
+        ("http://me:p%40w@host", {"p%40w", "p@w"}),
+        ("http://me:p@w@host", {"p@w"}),
+        ("http://me:p/w@host", {"p/w"}),
+        ("http://me:p?w#x@host", {"p?w#x"}),
+        ("me:pw@host:3128", {"pw"}),
+        ("http://me:pw@[::1", {"pw"}),
+        ("http://a-token-in-place-of-a-name@host", {"a-token-in-place-of-a-name"}),
+        ("http://me@host", set()),
+        ("https://host:6443", set()),
+        ("https://host:6443/path", set()),
+        (5, set()),
+        (None, set()),
+    ],
+)
+def test_the_password_of_a_url_is_found_however_malformed(url: Any, found: set[str]) -> None:
+    assert {*url_secrets(url)} - {""} == found
+
+
+@pytest.mark.parametrize(
+    "kubeconfig",
+    [
+        {"users": {"me": {"token": "never-shown"}}},
+        {"users": [{"name": "me", "token": "never-shown"}]},
+        {"users": [{"user": [{"password": "never-shown"}]}]},
+        {"users": [[{"user": {"client-key-data": "never-shown"}}]]},
+        {"user": {"token": ["never-shown", {"a": "never-shown"}]}},
+        {"client-key-data": "never-shown"},
+        {"users": [{"user": {"exec": [{"env": [{"name": "X", "value": "never-shown"}]}]}}]},
+        {"clusters": {"c": {"server": "https://me:never-shown@host"}}},
+        "users:\n- user: {token: never-shown}",
+        "users:\n- user: {token: never-shown",
+        '{"users": [{"user": {"password": "never-shown"}}]}',
+    ],
+)
+def test_a_malformed_kubeconfig_hides_its_secrets_too(kubeconfig: Any) -> None:
+    """Ansible shows the options of a task that fails."""
+    assert "never-shown" in kubeconfig_secrets({"kubeconfig": kubeconfig})
+    with pytest.raises(ClientError) as caught:
+        connect({"kubeconfig": kubeconfig, "client_cert": "-----BEGIN"}, {})
+    assert "never-shown" not in str(caught.value)
+
+
+@pytest.mark.parametrize("option", ["client_cert", "client_key", "ca_cert"])
+def test_the_content_of_a_file_in_place_of_its_path_is_not_shown(option: str) -> None:
+    params = {**HOST, "api_key": "x", option: "-----BEGIN PRIVATE KEY-----\nnever-shown\n-----END PRIVATE KEY-----"}
+    with pytest.raises(ClientError, match=f"{option}: this is the content of a file") as caught:
+        connect(params, {})
+    assert "never-shown" not in str(caught.value)
+    assert any("never-shown" in text for text in kubeconfig_secrets(params)) is (option != "ca_cert")
 
 
 @pytest.mark.parametrize("as_file", [True, False], ids=["file", "dictionary"])

@@ -3,15 +3,21 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import (
+    LONGEST,
+    cut,
     error_text,
     normalise,
     plain,
     redact,
+    visible,
+    visible_data,
 )
 
 SECRETS = [
@@ -80,3 +86,63 @@ def test_the_same_error_reads_the_same_however_often_it_is_reported() -> None:
 )
 def test_an_error_is_quoted_only_when_it_cannot_hold_a_credential(text: str, shown: str) -> None:
     assert error_text(ValueError(text)) == shown
+
+
+# -- control characters, length and time -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[2J", r"\x1b[2J"),
+        ("\x9b31m", r"\x9b31m"),
+        ("a\r\nok: [localhost]", r"a\r\nok: [localhost]"),
+        ("\u202egnp.exe", r"\u202egnp.exe"),
+        ("\ud800", r"\ud800"),
+        ("\x7f\x00", r"\x7f\x00"),
+        ("Schlüssel 鍵 – “ok” 👩‍🔧", "Schlüssel 鍵 – “ok” 👩‍🔧"),
+    ],
+)
+def test_control_characters_are_shown_as_text(text: str, shown: str) -> None:
+    assert visible(text) == shown
+    assert visible_data({text: [text, 1, None, (text,)]}) == {
+        visible_data(text): [visible_data(text), 1, None, [visible_data(text)]]
+    }
+    assert "\x1b" not in plain(text)
+
+
+def test_line_breaks_stay_in_data() -> None:
+    assert visible_data("a\tb\nc\x1b") == "a\tb\nc\\x1b"
+
+
+@given(st.text())
+def test_nothing_that_a_terminal_obeys_is_left(text: str) -> None:
+    for shown in (visible(text), plain(text)):
+        assert shown.isprintable() or not any(ord(char) < 32 or 127 <= ord(char) < 160 for char in shown)
+        shown.encode("utf-8")
+
+
+@given(st.text(" secret=:'\"abc@/", max_size=200), st.integers(0, 400))
+def test_a_long_text_is_cut_between_words(text: str, more: int) -> None:
+    long = text + " x" * (LONGEST // 2) + "y" * more
+    assert len(cut(long)) <= LONGEST + 2
+    assert cut(long)[:-2].rstrip() == long[: len(cut(long)) - 2].rstrip()
+    assert cut(text) == text
+
+
+@pytest.mark.parametrize("secret", ["password='{}'", 'token="{}"', "http://me:{}@host/", "secretkey={}"])
+def test_half_a_credential_is_not_shown(secret: str) -> None:
+    """The end of what is looked at may be in the middle of one."""
+    value = "never-shown-" * 4
+    for before in range(LONGEST - 60, LONGEST):
+        assert "never-shown" not in redact("x" * (before - 1) + " " + secret.format(value))
+
+
+@pytest.mark.parametrize("piece", [" ", "a", "0", "token", "request id ", "authorization=", "://", "AKIA", '"', "\x1b"])
+def test_a_text_of_any_length_takes_no_time(piece: str) -> None:
+    """40 KB took 27 s; what is looked at does not grow with the text."""
+    text = piece * (4_000_000 // len(piece))
+    begin = time.thread_time()
+    for _ in range(10):
+        assert len(normalise(plain(text))) < 2 * LONGEST
+    assert time.thread_time() - begin < 5

@@ -47,7 +47,9 @@ def judge(goal: LimitsGoal, snapshot: LimitsSnapshot) -> Verdict:
         needs = frozenset({LimitsNeed.NAMESPACES}) if vanished(goal, snapshot) else frozenset[Need]()
         done = len(goal.checked) - len(behind) - len(ending)
         pace = _pace(snapshot, done, len(behind))
-        return Waiting(f"{_reached(goal, len(behind) + len(ending))}{pace}; {name}: {behind[name]}", needs, reached=done)
+        return Waiting(
+            f"{_reached(goal, len(behind) + len(ending))}{pace}; {name}: {behind[name]}", needs, reached=done
+        )
     if ending:
         return Failed(
             "NamespaceTerminating",

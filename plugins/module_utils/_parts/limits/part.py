@@ -150,7 +150,10 @@ def _with_objects(kind: str, namespace: str) -> Callable[[LimitsSnapshot, State]
         others = {name: item for name, item in before.items() if name != namespace}
         return replace(
             snapshot,
-            live={**snapshot.live, kind: {**others, **{item["metadata"]["namespace"]: item for item in state}}},
+            live={
+                **snapshot.live,
+                kind: {**others, **{str(item["metadata"].get("namespace")): item for item in state}},
+            },
         )
 
     return absorb

@@ -18,7 +18,12 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan i
     Ref,
     Write,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import mapping_at, namespaced
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
+    mapping_at,
+    mappings_at,
+    member_path,
+    namespaced,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import parse_quantity
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.goal import (
     FEW,
@@ -59,7 +64,7 @@ def _namespace_refs(intent: LimitsIntent) -> list[Ref]:
     if intent.namespaces is None:
         return [Ref("namespaces", path, True, True, label_selector=intent.selector, keep=_reduced_namespace)]
     if len(intent.namespaces) <= FEW:
-        return [Ref(f"namespace {name}", f"{path}/{name}", required=True) for name in intent.namespaces]
+        return [Ref(f"namespace {name}", member_path(path, name), required=True) for name in intent.namespaces]
     return [Ref("namespaces", path, collection=True, required=True, keep=_reduced_namespace)]
 
 
@@ -213,7 +218,7 @@ def _quota(intent: LimitsIntent, namespace: str, live: JSON | None) -> Step:
     low = [
         f"{key} to {value} while {used[key]} are in use"
         for key, value in changed.items()
-        if key in used and parse_quantity(value) < parse_quantity(str(used[key]))
+        if key in used and _below(value, used[key])
     ]
     write = Write(
         verb="patch",
@@ -231,6 +236,14 @@ def _quota(intent: LimitsIntent, namespace: str, live: JSON | None) -> Step:
     return Step(namespace, QUOTA, "updated", write, warning=warning)
 
 
+def _below(wanted: str, used: object) -> bool:
+    """Whether an amount is smaller than what is in use; not where the latter cannot be read."""
+    try:
+        return parse_quantity(wanted) < parse_quantity(str(used))
+    except ValueError:
+        return False
+
+
 def _limit_range(intent: LimitsIntent, namespace: str, live: JSON | None) -> Step:
     """Entries of other types in the same LimitRange stay, and so does everything of ours that is not named."""
     if live is None:
@@ -238,11 +251,11 @@ def _limit_range(intent: LimitsIntent, namespace: str, live: JSON | None) -> Ste
         return _new(RANGE, namespace, intent.range_name, spec)
     if mapping_at(live, "metadata").get("deletionTimestamp"):
         return _being_deleted(namespace, RANGE, intent.range_name)
-    entries = [dict(entry) for entry in mapping_at(live, "spec").get("limits") or ()]
+    entries = [dict(entry) for entry in mappings_at(live, "spec", "limits")]
     new, changed = merged(entries, intent.limits)
     if not changed:
         return Step(namespace, RANGE, "unchanged")
-    ours = [entry for entry in entries if entry.get("type") in intent.limits]
+    ours = [entry for entry in entries if str(entry.get("type")) in intent.limits]
     write = Write(
         verb="patch",
         path=_path(RANGE, namespace, intent.range_name),
@@ -254,7 +267,7 @@ def _limit_range(intent: LimitsIntent, namespace: str, live: JSON | None) -> Ste
         kind=RANGE,
         name=intent.range_name,
         before={"spec": {"limits": ours}},
-        after={"spec": {"limits": [entry for entry in new if entry.get("type") in intent.limits]}},
+        after={"spec": {"limits": [entry for entry in new if str(entry.get("type")) in intent.limits]}},
     )
     return Step(namespace, RANGE, "updated", write)
 
@@ -272,7 +285,7 @@ def merged(
         kind = str(entry.get("type"))
         if kind in limits:
             met.add(kind)
-            maxima = dict(entry.get("max") or {})
+            maxima = dict(mapping_at(entry, "max"))
             for key, value in limits[kind].items():
                 if not equal(value, maxima.get(key)):
                     maxima[key] = value

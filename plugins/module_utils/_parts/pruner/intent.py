@@ -31,6 +31,7 @@ _FIELDS = {
 }
 """Option to field of spec."""
 
+_DIGITS = re.compile(r"[0-9]+")
 RETENTION = {option: _FIELDS[option] for option in ("keep_tag_revisions", "keep_younger_than")}
 """The options that say what is kept, to field of spec."""
 
@@ -78,7 +79,7 @@ def _retention_problems(params: JSON) -> Iterator[str]:
     duration = params.get("keep_younger_than")
     if duration is None:
         return
-    if re.fullmatch(r"[0-9]+", str(duration)) and str(duration) != "0":
+    if _DIGITS.fullmatch(str(duration)) and str(duration) != "0":
         yield f"keep_younger_than: {duration!r} has no unit; write {duration}m or {duration}h."
         return
     try:

@@ -18,9 +18,10 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
     generation,
     namespaced,
+    number_at,
     uid,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import redact
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import plain
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.goal import (
     JSON,
     PrunerGoal,
@@ -30,10 +31,11 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.prune
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.intent import parse_intent
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.judge import judge
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.pruner.plan import needs, plan
-from ansible_collections.alauda.image_registry.plugins.module_utils._registry.log import LogFinding
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.log import LONGEST_LINE, LogFinding
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 LOG_TIMEOUT = 10.0
+LOG_BYTES = 64 * 1024
 """Seconds for the log of one Pod."""
 
 
@@ -116,7 +118,7 @@ def _job_log(client: Client, platform: Platform) -> tuple[LogFinding, ...]:
     """Last log lines of the newest failed job's Pod; empty when they are gone or may not be read."""
     try:
         jobs, _version = client.list(namespaced(platform.namespace, "jobs", api="/apis/batch/v1"))
-        failed = [job for job in jobs if int((job.get("status") or {}).get("failed") or 0) > 0]
+        failed = [job for job in jobs if number_at(job, "status", "failed") > 0]
         if not failed:
             return ()
         newest = max(failed, key=lambda job: str(job["metadata"].get("creationTimestamp") or ""))
@@ -124,10 +126,11 @@ def _job_log(client: Client, platform: Platform) -> tuple[LogFinding, ...]:
         pods, _version = client.list(namespaced(platform.namespace, "pods"), label_selector=f"job-name={name}")
         for pod in pods:
             path = namespaced(platform.namespace, "pods", pod["metadata"]["name"])
-            reply = client.raw("GET", f"{path}/log?tailLines=5", retry=False, read_timeout=LOG_TIMEOUT)
+            query = f"tailLines=5&limitBytes={LOG_BYTES}"
+            reply = client.raw("GET", f"{path}/log?{query}", retry=False, read_timeout=LOG_TIMEOUT, limit=LOG_BYTES)
             if reply.status == 200:
                 return tuple(
-                    LogFinding("job", redact(line), pod["metadata"]["name"])
+                    LogFinding("job", plain(line)[:LONGEST_LINE], pod["metadata"]["name"])
                     for line in reply.text.splitlines()
                     if line.strip()
                 )

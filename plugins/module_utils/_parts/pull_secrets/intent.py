@@ -9,7 +9,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import JSON, is_namespace_name
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
+    JSON,
+    is_namespace_name,
+    is_object_name,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 LISTS = {"additional_registry_hosts": "additionalRegistryHosts", "ignored_namespaces": "ignoredNamespaces"}
@@ -68,6 +72,9 @@ def _problems(params: JSON) -> Iterator[str]:
         for name in params.get(option) or ():
             if not is_namespace_name(name):
                 yield f"{option}: {name!r} is not a name of a namespace."
+    for name in params.get("verify_service_accounts") or ():
+        if not is_object_name(name):
+            yield f"verify_service_accounts: {name!r} is not a name of a ServiceAccount."
     if params.get("list_mode") == "remove" and not any(params.get(option) for option in LISTS):
         yield "list_mode: remove needs additional_registry_hosts or ignored_namespaces, which name what to remove."
 
@@ -87,8 +94,10 @@ def host_problem(host: str) -> str:
             return "is not [ADDRESS] or [ADDRESS]:PORT"
         port = rest[1:] if rest else ""
         try:
-            ipaddress.IPv6Address(name)
+            address = ipaddress.IPv6Address(name)
         except ValueError:
+            return "is not an IPv6 address in brackets"
+        if address.scope_id is not None:  # a zone counts on one machine only, and may hold any character
             return "is not an IPv6 address in brackets"
     else:
         name, colon, port = host.partition(":")

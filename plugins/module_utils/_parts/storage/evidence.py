@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
-from urllib.parse import quote
+from urllib.parse import urlencode
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import UNSEEN, Seen
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
@@ -23,6 +24,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
     mapping_at,
     mappings_at,
+    member_path,
     namespaced,
     number_at,
 )
@@ -52,7 +54,10 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._registry.re
 
 PROBE_TIMEOUT = 10.0
 """Seconds for one answer of the registry."""
+PROBE_BYTES = 256 * 1024
+"""The largest answer of the registry that is read; an error of its storage takes a few hundred bytes."""
 LOG_LINES = 200
+LOG_BYTES = 1024 * 1024
 PROBE_PATH = "/v2/alauda-image-registry-probe/absent/tags/list"
 UPLOAD_REPOSITORY = "/v2/alauda-image-registry-probe/upload"
 UPLOAD_DIGEST = f"sha256:{hashlib.sha256(b'{}').hexdigest()}"
@@ -70,7 +75,13 @@ def probes(client: Client, platform: Platform, goal: StorageGoal, snapshot: Stor
         blob = None if body is None else "application/octet-stream"
         try:
             return client.raw(
-                verb, f"{base}/proxy{path}", body, content_type=blob, retry=False, read_timeout=PROBE_TIMEOUT
+                verb,
+                f"{base}/proxy{path}",
+                body,
+                content_type=blob,
+                retry=False,
+                read_timeout=PROBE_TIMEOUT,
+                limit=PROBE_BYTES,
             )
         except ClientError as error:
             return Reply(0, {}, str(error).encode())
@@ -150,12 +161,17 @@ def _container_age(pod: JSON, container: str, date: str | None) -> float | None:
     started = mapping_at(container_status(pod, container), "state", "running").get("startedAt")
     if not started:
         return None
-    begin = datetime.fromisoformat(started.replace("Z", "+00:00"))
     try:
-        now = parsedate_to_datetime(date) if date else datetime.now(begin.tzinfo)
+        begin = datetime.fromisoformat(str(started).replace("Z", "+00:00"))
     except ValueError:
-        now = datetime.now(begin.tzinfo)
-    return (now - begin).total_seconds()
+        return None
+    now = datetime.now(begin.tzinfo)
+    with contextlib.suppress(ValueError, TypeError, OverflowError):  # for what is not a date, depending on what it is
+        now = parsedate_to_datetime(date or "")
+    try:
+        return (now - begin).total_seconds()
+    except TypeError:  # one of them names no time zone
+        return None
 
 
 def log(client: Client, platform: Platform, goal: StorageGoal, snapshot: StorageSnapshot) -> tuple[LogFinding, ...]:
@@ -165,11 +181,12 @@ def log(client: Client, platform: Platform, goal: StorageGoal, snapshot: Storage
     findings: list[LogFinding] = []
     for pod in staying_pods(snapshot.pods):
         name = pod["metadata"]["name"]
-        base = f"{namespaced(platform.namespace, 'pods', name)}/log?container={goal.container}&tailLines={LOG_LINES}"
+        bounds = {"container": goal.container, "tailLines": str(LOG_LINES), "limitBytes": str(LOG_BYTES)}
+        base = f"{namespaced(platform.namespace, 'pods', name)}/log?{urlencode(bounds)}"
         restarted = any(number_at(status, "restartCount") for status in mappings_at(pod, "status", "containerStatuses"))
         for path in [f"{base}&previous=true", base] if restarted else [base]:
             try:
-                reply = client.raw("GET", path, retry=False, read_timeout=PROBE_TIMEOUT)
+                reply = client.raw("GET", path, retry=False, read_timeout=PROBE_TIMEOUT, limit=LOG_BYTES)
             except ClientError:
                 continue
             if reply.status == 200:
@@ -202,6 +219,6 @@ def deployment(client: Client, platform: Platform) -> Seen:
 def storage_class(client: Client, name: str) -> Seen:
     """The StorageClass, None when it does not exist, empty when it may not be read."""
     try:
-        return client.get(f"/apis/storage.k8s.io/v1/storageclasses/{quote(name, safe='')}")
+        return client.get(member_path("/apis/storage.k8s.io/v1/storageclasses", name))
     except (ApiError, ClientError):
         return {}

@@ -68,7 +68,7 @@ SECRET_KEYS: Mapping[str, Mapping[str, str]] = {
 Registry v2 page, Configure S3-Compatible Storage Credentials; newer pages, Storage.
 """
 
-_PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s+(?P<body>[A-Za-z0-9+/=\s]+?)\s*-----END CERTIFICATE-----")
+_PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s(?P<body>[A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----")
 _BUCKET = re.compile(r"[^\s/]{1,255}")
 _ENDPOINT = re.compile(r"https?://[^\s/?#@]+/?")
 _SETTINGS = {
@@ -224,6 +224,8 @@ def _claim_problems(options: JSON) -> Iterator[str]:
             f"pvc.claim: {options.get('claim')!r} is not a name of a claim (with an empty one the operator would "
             "create image-registry-storage by itself)."
         )
+    if options.get("storage_class") and not is_object_name(options["storage_class"]):
+        yield f"pvc.storage_class: {options['storage_class']!r} is not a name of a StorageClass."
     if options.get("size") is not None:
         try:
             if parse_quantity(options["size"]) <= 0:

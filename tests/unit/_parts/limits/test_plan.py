@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits import goal as _goal
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits import plan as _limits
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.goal import (
@@ -84,3 +88,12 @@ def test_removal_takes_only_what_is_ours() -> None:
     assert "was not made by this collection" in steps[1].warning
     steps = _limits.steps(intent(state="absent", adopt=True), "team-a", None, limit_range(ENTRIES))
     assert actions(steps) == [(QUOTA, "absent"), (RANGE, "deleted")]
+
+
+@pytest.mark.parametrize("strange", [None, 5, "text", [5], {"a": 1}, [{"type": ["x"], "max": "text"}]])
+def test_a_live_object_of_any_content_is_compared(strange: Any) -> None:
+    """What the API server itself would never store."""
+    for live in (quota({"alauda.io/images": strange}, {"alauda.io/images": strange}), limit_range(strange)):
+        want = intent(quota={"images": "7"}, image={"storage": "1Gi"})
+        found = _limits.steps(want, "team-a", live, live)
+        assert {step.action for step in found} <= {"updated", "created", "unchanged"}
