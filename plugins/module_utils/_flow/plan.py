@@ -7,6 +7,7 @@ Reading and writing happen in ``reconcile`` only.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, Union
@@ -16,6 +17,8 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.fields import diff, owned
 
 JSON = Mapping[str, Any]
+_KEY = os.urandom(32)
+"""Without it a weak secret could be guessed from its digest in a log."""
 
 # -- reading -----------------------------------------------------------------------------------------------------------
 
@@ -181,6 +184,11 @@ def spec_patch(path: str, kind: str, name: str, desired: JSON, live: JSON) -> Wr
     return Write("patch", path, {"spec": patch}, kind, name, {"spec": before}, {"spec": after})
 
 
+def digest(text: str) -> str:
+    """A digest of a secret, with which two can be compared in this run; of no use to anybody who guesses."""
+    return hashlib.blake2b(text.encode(), key=_KEY, digest_size=16).hexdigest()
+
+
 def fingerprint(text: str) -> str:
-    """A short, stable digest of a secret: shows whether it changed, not what it is."""
-    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()[:12]
+    """A short digest of a secret: shows whether it changes, not what it is. Another one in the next run."""
+    return f"fingerprint:{digest(text)[:12]}"

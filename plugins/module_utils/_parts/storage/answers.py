@@ -15,7 +15,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdic
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import condition
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import plain
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.case import ELSEWHERE, Case, short
-from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import StorageNeed
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import Carried, StorageNeed
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import explain_storage
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.probe import Answer, Probe
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.rendering import (
@@ -175,11 +175,11 @@ def remarks(case: Case) -> tuple[str, ...]:
     warnings = []
     if isinstance(case.snapshot.log, tuple):
         warnings += [f"log of {finding.pod} ({finding.kind}): {finding.line}" for finding in case.snapshot.log]
-    over = case.goal.deployment_generation_over
-    if case.signs.kept("no renewal") and over is not None and not case.renewed(over):
+    carried = case.snapshot.carried
+    if isinstance(carried, Carried) and carried.hidden:
         warnings.append(
-            "The operator did not renew the Pods for the changed CA bundle: either they were started with this "
-            "bundle before, or the operator has not noticed it."
+            "It is not proven that the Pods were started with the changed credentials or CA bundle: what the operator "
+            f"passes on to them may not be read ({carried.hidden})."
         )
     certificates = condition(case.config, "ImageRegistryCertificatesControllerDegraded")
     if case.degraded.true and case.degraded.reason in ELSEWHERE:

@@ -16,21 +16,24 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan i
     Readings,
     Ref,
     Write,
+    digest,
     fingerprint,
     named,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.deployment import template_rendered
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
     JSON,
     is_object_name,
     mapping_at,
-    mappings_at,
     namespaced,
     secret_text,
+    written,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.intent import (
     SECRET_KEYS,
     StorageIntent,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 SECRET_ALTERNATIVES: Mapping[str, Sequence[Sequence[str]]] = {
     "s3": [("REGISTRY_STORAGE_S3_ACCESSKEY", "REGISTRY_STORAGE_S3_SECRETKEY")],
@@ -73,8 +76,13 @@ def credential_refs(intent: StorageIntent, seen: Readings) -> list[Ref]:
     if source:
         refs.append(Ref("source", namespaced(platform.namespace, "secrets", source)))
     if all(ref.label in seen for ref in refs) and (_changed(intent, seen) or _secret_is_newer(intent, seen)):
-        refs.append(Ref("generated", namespaced(platform.namespace, "secrets", platform.generated_secret)))
+        refs.append(Ref("generated", generated_path(intent.platform)))
     return refs
+
+
+def generated_path(platform: Platform) -> str:
+    """Path of the Secret that the operator makes for the Pods."""
+    return namespaced(platform.namespace, "secrets", platform.generated_secret)
 
 
 def _source_name(intent: StorageIntent) -> str:
@@ -84,17 +92,18 @@ def _source_name(intent: StorageIntent) -> str:
 
 
 def _secret_is_newer(intent: StorageIntent, seen: Readings) -> bool:
-    """Whether the user Secret was written after the registry's Deployment: the Pods may still have what was before."""
+    """Whether the operator may not have rendered the Pods since the user Secret was written: its own is worth a look.
+
+    The look is a request more, so it is spared when the operator has rendered since; only content proves anything.
+    """
     secret, deployment = seen.get("secret"), named(seen.get("deployments"), intent.platform.deployment)
-    if not isinstance(secret, Mapping) or deployment is None:
-        return False
-    return _written(secret) > _written(deployment)
+    return isinstance(secret, Mapping) and deployment is not None and may_lag(deployment, secret)
 
 
-def _written(item: JSON) -> str:
-    """When somebody last wrote the object (not its status), in RFC 3339; "" when it does not show."""
-    entries = mappings_at(item, "metadata", "managedFields")
-    return max((str(entry.get("time") or "") for entry in entries if not entry.get("subresource")), default="")
+def may_lag(deployment: JSON, source: JSON) -> bool:
+    """Whether the data of a Secret or ConfigMap may be newer than what the operator rendered for the Pods."""
+    rendered, changed = template_rendered(deployment), written(source, "data")
+    return not rendered or not changed or changed > rendered
 
 
 # -- what is wanted, stored and running --------------------------------------------------------------------------------
@@ -131,12 +140,11 @@ def _changed(intent: StorageIntent, seen: Readings) -> Mapping[str, str]:
     return {key: value for key, value in _wanted(intent, seen).items() if stored.get(key) != value}
 
 
-def _running(backend: str, generated: Reading, wanted: Mapping[str, str]) -> bool:
-    """Whether the operator's generated Secret already carries these values: then no rollout will follow.
+def carries_credentials(backend: str, generated: object, wanted: Mapping[str, str]) -> bool:
+    """Whether the operator's generated Secret carries these credentials. wanted: digests by key of the user Secret.
 
-    operator fact 4.8: the generated Secret holds the credentials that the running Pods were rolled out with, for S3
-    as an ini file. Values are compared as a whole and each in its place: a key that lost its last letter, or two that
-    changed places, are other credentials.
+    For S3 it holds an ini file (operator fact 4.8). Values are compared as a whole and each in its place: a key that
+    lost its last letter, or two that changed places, are other credentials.
     """
     if not isinstance(generated, Mapping):
         return False
@@ -147,22 +155,33 @@ def _running(backend: str, generated: Reading, wanted: Mapping[str, str]) -> boo
         if backend == "s3":
             lines = (line.partition("=") for line in text.splitlines())
             found.update({name.strip(): value.strip() for name, sign, value in lines if sign})
+    digests = {name: digest(value) for name, value in found.items()}
     if backend != "s3":
-        return all(value in found.values() for value in wanted.values())
-    return all(any(found.get(name) == value for name in (key, _INI_NAMES[key])) for key, value in wanted.items())
+        return all(value in digests.values() for value in wanted.values())
+    return all(any(digests.get(name) == value for name in (key, _INI_NAMES[key])) for key, value in wanted.items())
 
 
-def credentials_roll(intent: StorageIntent, seen: Readings) -> bool:
-    """Whether the Pods have yet to be renewed for the credentials: they run with others."""
-    if intent.backend not in SECRET_KEYS:
-        return False
-    generated, changed = seen.get("generated"), _changed(intent, seen)
-    if changed:
-        return not _running(intent.backend, generated, _wanted(intent, seen))
+def credentials_to_renew(intent: StorageIntent, seen: Readings) -> Mapping[str, str]:
+    """Digests of the credentials that the Pods may not have yet; empty when they have them, or nothing can be seen."""
+    if intent.backend not in SECRET_KEYS or "generated" not in seen:
+        return {}
+    generated, changed = seen["generated"], _changed(intent, seen)
     # Stored as wanted, but perhaps written while the operator stood still.
     stored = {key: value for key, value in _stored(intent, seen).items() if value}
-    compared = _wanted(intent, seen) or stored
-    return isinstance(generated, Mapping) and bool(compared) and not _running(intent.backend, generated, compared)
+    compared = {key: digest(value) for key, value in (_wanted(intent, seen) or stored).items()}
+    if isinstance(generated, Denied):
+        return compared if changed else {}
+    carried = carries_credentials(intent.backend, generated, compared)
+    return {} if carried and not _rendered_before(intent, seen, generated) else compared
+
+
+def _rendered_before(intent: StorageIntent, seen: Readings, generated: Reading) -> bool:
+    """Whether the operator has written its Secret after the Deployment: the Pods are renewed only then."""
+    deployment = named(seen.get("deployments"), intent.platform.deployment)
+    if deployment is None or not isinstance(generated, Mapping):
+        return False
+    rendered = template_rendered(deployment)
+    return bool(rendered) and written(generated, "data") > rendered
 
 
 # -- deciding ----------------------------------------------------------------------------------------------------------
@@ -181,11 +200,17 @@ def check_credentials(intent: StorageIntent, seen: Readings) -> Findings:
         if wanted:
             return Findings.refuse(f"Cannot read Secret {name}, so it cannot be updated safely ({live.message}).")
         return Findings.warn(f"Could not check the Secret {name} ({live.message}).")
+    generated, hidden = seen.get("generated"), Findings()
+    if isinstance(generated, Denied):
+        hidden = Findings.warn(
+            f"Could not check whether the operator has passed the credentials on to the Pods: Secret "
+            f"{intent.platform.generated_secret} may not be read ({generated.message})."
+        )
     secret = live if isinstance(live, Mapping) else None
     if not wanted:
-        return Findings.refuse(*_stored_problems(intent, secret))
+        return hidden + Findings.refuse(*_stored_problems(intent, secret))
     changed = _changed(intent, seen)
-    return Findings(writes=(_secret_write(intent, secret, changed),)) if changed else Findings()
+    return hidden + (Findings(writes=(_secret_write(intent, secret, changed),)) if changed else Findings())
 
 
 def _source_problems(intent: StorageIntent, seen: Readings) -> Iterator[str]:

@@ -34,6 +34,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage import evidence
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import (
     JSON,
+    Carried,
     StorageGoal,
     StorageNeed,
     StorageSnapshot,
@@ -126,6 +127,8 @@ class StoragePart(Part[StorageGoal, StorageSnapshot]):
         if StorageNeed.STORAGE_CLASS in needs:
             name = str(mapping_at(snapshot.claim, "spec").get("storageClassName"))
             snapshot = replace(snapshot, storage_class=evidence.storage_class(client, name))
+        if StorageNeed.CARRIED in needs and goal.renewal is not None:
+            snapshot = replace(snapshot, carried=evidence.carried(client, self.platform, goal.backend, goal.renewal))
         return replace(snapshot, at=time.monotonic())
 
     def report(self, goal: StorageGoal, snapshot: StorageSnapshot) -> Mapping[str, Any]:
@@ -161,13 +164,23 @@ class StoragePart(Part[StorageGoal, StorageSnapshot]):
 # What was probed or logged before a Pod or the Deployment changed says nothing about what runs now.
 
 
+LONG_AGO = float("-inf")
+
+
+def _look_again(snapshot: StorageSnapshot) -> StorageSnapshot:
+    """The operator has been at work: it may have passed on more since the last look."""
+    carried = snapshot.carried
+    return replace(snapshot, carried=replace(carried, at=LONG_AGO)) if isinstance(carried, Carried) else snapshot
+
+
 def _with_config(snapshot: StorageSnapshot, state: State) -> StorageSnapshot:
-    return replace(snapshot, config=only(state))
+    config = only(state)
+    return replace(snapshot if config == snapshot.config else _look_again(snapshot), config=config)
 
 
 def _with_deployment(snapshot: StorageSnapshot, state: State) -> StorageSnapshot:
     deployment = only(state)
-    fresh = snapshot if deployment == snapshot.deployment else snapshot.without_evidence()
+    fresh = snapshot if deployment == snapshot.deployment else _look_again(snapshot.without_evidence())
     return replace(fresh, deployment=deployment)
 
 

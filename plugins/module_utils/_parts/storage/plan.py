@@ -21,6 +21,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan i
     named,
     spec_patch,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.deployment import template_edition
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
     JSON,
     being_deleted,
@@ -38,12 +39,12 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.stora
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.credentials import (
     check_credentials,
     credential_refs,
-    credentials_roll,
+    credentials_to_renew,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import StorageGoal
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import Renewal, StorageGoal
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.intent import StorageIntent
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.trusted_ca import (
-    bundle_rolls,
+    bundle_to_renew,
     check_trusted_ca,
     trusted_ca_refs,
 )
@@ -109,7 +110,7 @@ def plan(intent: StorageIntent, seen: Readings) -> Plan[StorageGoal]:
     return Plan(
         warnings=findings.warnings,
         writes=writes,
-        goal=_goal(intent, spec, seen, findings.writes),
+        goal=_goal(intent, spec, seen),
         values={"left_behind": [left_behind] if left_behind else []},
         verify=spec["managementState"] == "Managed",
     )
@@ -136,23 +137,27 @@ def _config_writes(intent: StorageIntent, spec: JSON, config: JSON, before: tupl
     return () if write is None else (write,)
 
 
-def _goal(intent: StorageIntent, spec: JSON, seen: Readings, writes: tuple[Write, ...]) -> StorageGoal:
-    """What must then be true. writes: what goes before the Config's own."""
-    deployment = named(seen.get("deployments"), intent.platform.deployment)
-    credentials = credentials_roll(intent, seen)
-    bundle = not credentials and any(write.kind == "ConfigMap" for write in writes) and bundle_rolls(intent, seen)
-    renewed = (credentials or bundle) and deployment is not None
+def _goal(intent: StorageIntent, spec: JSON, seen: Readings) -> StorageGoal:
+    """What must then be true."""
     return StorageGoal(
         spec=spec,
         min_generation=generation(seen["config"]),
         backend=intent.key,
         claim=intent.options["claim"] if intent.backend == "pvc" else None,
-        deployment_generation_over=generation(deployment) if renewed else None,
-        deployment_uid=str(mapping_at(deployment, "metadata").get("uid") or ""),
-        renewal_may_not_come=bundle,
+        renewal=_renewal(intent, seen),
         probe=intent.probe,
         container=intent.platform.container,
     )
+
+
+def _renewal(intent: StorageIntent, seen: Readings) -> Renewal | None:
+    """What the Pods that run may not have yet; None without a Deployment, whose Pods start with everything."""
+    deployment = named(seen.get("deployments"), intent.platform.deployment)
+    credentials = credentials_to_renew(intent, seen)
+    bundle, patience = bundle_to_renew(intent, seen)
+    if deployment is None or not (credentials or bundle):
+        return None
+    return Renewal(credentials, bundle, template_edition(deployment), None if credentials else patience)
 
 
 # -- checks ------------------------------------------------------------------------------------------------------------

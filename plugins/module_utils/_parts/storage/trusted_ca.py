@@ -12,18 +12,29 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan i
     Readings,
     Ref,
     Write,
+    digest,
     fingerprint,
+    named,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.deployment import template_rendered
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
     JSON,
     is_object_name,
     mapping_at,
     namespaced,
+    written,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.credentials import may_lag
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.intent import (
     StorageIntent,
     holds_certificate,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
+
+UNRENEWED = 8.0
+"""How long a contented operator that carries the bundle leaves the Deployment alone until it has nothing to renew."""
+UNRENEWED_AT_REST = 3.0
+"""The same where it carried the bundle at planning: as a rule it is at rest, and rarely between its two writes."""
 
 
 def trusted_ca_refs(intent: StorageIntent, seen: Readings) -> list[Ref]:
@@ -32,9 +43,28 @@ def trusted_ca_refs(intent: StorageIntent, seen: Readings) -> list[Ref]:
     if not name:
         return []
     refs = [Ref("ca", namespaced(platform.trusted_ca_namespace, "configmaps", name))]
-    if "ca" in seen and _new_bundle(intent, seen["ca"]) is not None:
-        refs.append(Ref("bundles", namespaced(platform.namespace, "configmaps", platform.certificates)))
+    if "ca" in seen and _may_lag(intent, seen):
+        refs.append(Ref("bundles", bundles_path(platform)))
     return refs
+
+
+def bundles_path(platform: Platform) -> str:
+    """Path of the ConfigMap with the certificates that the operator makes for the Pods."""
+    return namespaced(platform.namespace, "configmaps", platform.certificates)
+
+
+def _may_lag(intent: StorageIntent, seen: Readings) -> bool:
+    """Whether the Pods may have another bundle: ours is new, or the operator has not rendered them since it was stored.
+
+    As for credentials, this only spares a request; the content decides.
+    """
+    live, deployment = seen.get("ca"), named(seen.get("deployments"), intent.platform.deployment)
+    if _new_bundle(intent, live) is not None:
+        return True
+    if not isinstance(live, Mapping) or deployment is None:
+        return False
+    used = mapping_at(seen.get("config"), "status", "storage", "s3", "trustedCA").get("name")
+    return used != _name(intent) or may_lag(deployment, live)
 
 
 def _name(intent: StorageIntent) -> str:
@@ -50,12 +80,18 @@ def check_trusted_ca(intent: StorageIntent, seen: Readings) -> Findings:
         return Findings()
     if isinstance(live, Denied):
         return Findings.warn(f"Could not check the ConfigMap {name} ({live.message}).")
+    bundles, hidden = seen.get("bundles"), Findings()
+    if isinstance(bundles, Denied):
+        hidden = Findings.warn(
+            f"Could not check whether the operator has passed the CA bundle on to the Pods: ConfigMap "
+            f"{intent.platform.certificates} may not be read ({bundles.message})."
+        )
     if intent.options["trusted_ca"].get("pem") is None:
-        return Findings.refuse(*_problems(intent, name, live))
+        return hidden + Findings.refuse(*_problems(intent, name, live))
     bundle = _new_bundle(intent, live)
     if bundle is None:
-        return Findings()
-    return Findings(writes=(_write(intent, name, live if isinstance(live, Mapping) else None, bundle),))
+        return hidden
+    return hidden + Findings(writes=(_write(intent, name, live if isinstance(live, Mapping) else None, bundle),))
 
 
 def _problems(intent: StorageIntent, name: str, live: Reading) -> Iterator[str]:
@@ -105,12 +141,26 @@ def _unix_lines(pem: str) -> str:
     return "".join(f"{line.rstrip()}\n" for line in pem.strip().splitlines())
 
 
-def bundle_rolls(intent: StorageIntent, seen: Readings) -> bool:
-    """Whether another CA bundle has to reach the Pods: they read it once, when they start (operator fact 4.11).
+def carries_bundle(bundles: object, wanted: str) -> bool:
+    """Whether the operator's ConfigMap carries the CA bundle with this digest."""
+    return any(digest(_unix_lines(str(text))) == wanted for text in mapping_at(bundles, "data").values())
 
-    False when the operator's own ConfigMap already carries the text: then no rollout will follow.
+
+def bundle_to_renew(intent: StorageIntent, seen: Readings) -> tuple[str, float | None]:
+    """Digest of the CA bundle that the Pods may not have yet, and the patience for it (see Renewal); else empty.
+
+    Pods read the bundle once, when they start (operator fact 4.11).
     """
-    if not _name(intent):
-        return False
-    bundle, carried = _new_bundle(intent, seen.get("ca")), mapping_at(seen.get("bundles"), "data")
-    return bundle is not None and not any(_unix_lines(str(text)) == bundle for text in carried.values())
+    deployment = named(seen.get("deployments"), intent.platform.deployment)
+    if "bundles" not in seen or deployment is None:
+        return "", None
+    bundles, new = seen["bundles"], _new_bundle(intent, seen.get("ca"))
+    stored = str(mapping_at(seen.get("ca"), "data").get(intent.platform.trusted_ca_key) or "")
+    wanted = digest(_unix_lines(stored) if new is None else new)
+    if isinstance(bundles, Denied):
+        return (wanted, UNRENEWED) if new is not None else ("", None)
+    if not carries_bundle(bundles, wanted):
+        return wanted, UNRENEWED
+    rendered = template_rendered(deployment)
+    late = isinstance(bundles, Mapping) and bool(rendered) and written(bundles, "data") > rendered
+    return (wanted, UNRENEWED_AT_REST) if late else ("", None)

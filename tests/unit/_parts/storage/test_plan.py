@@ -15,6 +15,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._registry.pl
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.rendering import expected_deployment
 from tests.unit._parts.storage.situations import (
     CREDENTIALS,
+    LIVE,
     OPERATOR,
     PEM,
     REGISTRY,
@@ -24,7 +25,9 @@ from tests.unit._parts.storage.situations import (
     config,
     decide,
     params,
+    rendered,
     secret,
+    stamped,
 )
 
 
@@ -168,7 +171,9 @@ def test_reads_only_what_it_needs() -> None:
         want = parse_intent(given, ALAUDA)
         found: list[str] = []
         readings: dict[str, Reading] = {}
-        answers: dict[str, Reading] = {"config": config({}), "deployments": (OPERATOR, REGISTRY), **seen}
+        at_rest = rendered(REGISTRY, "2026-01-01T00:00:05Z")
+        used = config({"s3": {**LIVE["s3"], "trustedCA": {"name": "s3-ca"}}})
+        answers: dict[str, Reading] = {"config": used, "deployments": (OPERATOR, at_rest), **seen}
         while refs := _storage.needs(want, readings):
             for ref in refs:
                 found.append(ref.label)
@@ -182,7 +187,9 @@ def test_reads_only_what_it_needs() -> None:
         "claim",
     ]
     s3 = {**S3, "trusted_ca": {"name": "s3-ca"}, "access_key": "AKIDEXAMPLE", "secret_key": "wJalrXUtnFEMI"}
-    assert labels(params(backend="s3", s3=s3), secret=secret(CREDENTIALS), ca={"data": {"ca-bundle.crt": PEM}}) == [
+    before = "2026-01-01T00:00:01Z"
+    stored = stamped({"data": {"ca-bundle.crt": PEM}}, before)
+    assert labels(params(backend="s3", s3=s3), secret=stamped(secret(CREDENTIALS), before), ca=stored) == [
         "config",
         "deployments",
         "secret",
