@@ -117,6 +117,48 @@ def test_a_claim_grows_on_request_only(lab: Lab) -> None:
     assert same["changed"] is False
 
 
+def volume_by_hand(lab: Lab, storage_class: str) -> None:
+    """A PersistentVolume of 1Gi that nobody resizes; the claim that is bound to it decides what is in it."""
+    spec = {
+        "capacity": {"storage": "1Gi"},
+        "accessModes": ["ReadWriteMany"],
+        "storageClassName": storage_class,
+        "persistentVolumeReclaimPolicy": "Retain",
+        "hostPath": {"path": "/nowhere"},
+    }
+    body = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": storage_class}, "spec": spec}
+    lab.client.create("/api/v1/persistentvolumes", body)
+
+
+def test_a_claim_that_nothing_resizes(lab: Lab) -> None:
+    """Requested is not grown; the second run, which has nothing to write, says so as well."""
+    name = f"never-{uuid.uuid4().hex[:6]}"
+    about = {"metadata": {"name": name}, "provisioner": "lab.alauda.io/nobody", "allowVolumeExpansion": True}
+    lab.client.create("/apis/storage.k8s.io/v1/storageclasses", {"apiVersion": "storage.k8s.io/v1", **about})
+    volume_by_hand(lab, name)
+    task: dict[str, Any] = {"backend": "pvc", "pvc": {"claim": lab.claim("ReadWriteMany", storage_class=name)}}
+    ok(lab.storage(**task))
+    grows = {"backend": "pvc", "pvc": {**task["pvc"], "size": "2Gi", "expand": True}}
+    for changed in (True, False):
+        result = lab.storage(**grows, wait_timeout=4)
+        assert result.get("failed"), result["verification"]["summary"]
+        assert result["changed"] is changed
+        assert "has 1Gi of the 2Gi requested" in result["msg"]
+
+
+def test_a_claim_on_a_volume_made_by_hand(lab: Lab) -> None:
+    """No StorageClass of that name exists: Kubernetes binds a claim to a volume with the same one."""
+    name = f"by-hand-{uuid.uuid4().hex[:6]}"
+    options = {"claim": name, "create": True, "size": "1Gi", "storage_class": name, "access_modes": ["ReadWriteMany"]}
+    refused = lab.storage(backend="pvc", pvc=options)
+    assert refused.get("failed")
+    assert f"StorageClass '{name}' does not exist" in refused["msg"]
+    assert "Nothing was written" in refused["msg"]
+    volume_by_hand(lab, name)
+    result = ok(lab.storage(backend="pvc", pvc=options))
+    assert result["verification"]["verdict"] == "done"
+
+
 def test_a_claim_that_was_forgotten_is_created_and_noticed(lab: Lab) -> None:
     """After a patch by hand the operator may wait for up to 1000 s; creating the claim makes it continue at once."""
     name = f"late-{uuid.uuid4().hex[:6]}"

@@ -96,7 +96,7 @@ def test_credentials_by_hand_and_restarted_pods_while_the_operator_is_down(lab: 
         early = lab.storage(**by_hand(options), wait_timeout=4)
     assert early.get("failed"), early["verification"]["summary"]
     assert early["changed"] is False
-    assert "has not passed the changed credentials on to the Pods" in early["msg"]
+    assert "has not passed the changed credentials on to them" in early["msg"]
     late = ok(lab.storage(**by_hand(options)))
     assert late["changed"] is False
     assert arrived(lab)
@@ -112,7 +112,7 @@ def test_a_bundle_by_hand_and_restarted_pods_while_the_operator_is_down(lab: Lab
         early = lab.storage(**by_hand(options), wait_timeout=4)
     assert early.get("failed"), early["verification"]["summary"]
     assert early["changed"] is False
-    assert "has not passed the changed CA bundle on to the Pods" in early["msg"]
+    assert "has not passed the changed CA bundle on to them" in early["msg"]
     ok(lab.storage(**by_hand(options)))
     assert arrived(lab)
     passed_on = lab.client.get(namespaced(NAMESPACE, "configmaps", ALAUDA.certificates))

@@ -181,6 +181,10 @@ def remarks(case: Case) -> tuple[str, ...]:
             "It is not proven that the Pods were started with the changed credentials or CA bundle: what the operator "
             f"passes on to them may not be read ({carried.hidden})."
         )
+    if case.goal.capacity and not case.claim:
+        warnings.append(
+            f"Whether the volume has grown to {case.goal.capacity} is not proven: its claim cannot be read."
+        )
     certificates = condition(case.config, "ImageRegistryCertificatesControllerDegraded")
     if case.degraded.true and case.degraded.reason in ELSEWHERE:
         warnings.append(f"{case.degraded.text}: {plain(case.degraded.message)}")

@@ -93,7 +93,7 @@ class Case:
             return "whether the operator has passed on what changed is being read"
         if not self.carried:
             missing = " and ".join(sorted(renewal.wanted - carried.parts))
-            return f"the operator has not passed the changed {missing} on to the Pods yet"
+            return f"the Pods have not been renewed: the operator has not passed the changed {missing} on to them yet"
         edition = template_edition(self.deployment)
         if edition == renewal.before:
             return f"the Deployment has not been renewed for the changed {' and '.join(sorted(renewal.wanted))} yet"

@@ -82,6 +82,7 @@ class StorageGoal:
     spec: owned fields of Config.spec in merge patch form (None = must be absent or empty).
     backend: key in spec.storage ("emptyDir", "pvc", "s3", …), or None when storage is not this task's business.
     claim: name of the claim whose binding matters, None without one.
+    capacity: size that the claim's volume must have (a quantity), "" when that does not matter.
     min_generation: metadata.generation of Config after our write, or as read when nothing was written.
     renewal: credentials or a CA bundle that have to reach the Pods; None when the Pods have them.
     """
@@ -90,6 +91,7 @@ class StorageGoal:
     min_generation: int
     backend: str | None = None
     claim: str | None = None
+    capacity: str = ""
     renewal: Renewal | None = None
     probe: str = "auto"  # "auto", "require", "write", "skip"
     container: str = "registry"

@@ -151,7 +151,7 @@ def parse_intent(params: JSON, platform: Platform) -> StorageIntent:
         on_backend_change=params["on_backend_change"],
         probe=params["probe"],
         problems=tuple(problems),
-        warnings=tuple(_s3_warnings(options)) if backend == "s3" else (),
+        warnings=tuple(_s3_warnings(options) if backend == "s3" else _claim_warnings(options)),
     )
 
 
@@ -232,6 +232,15 @@ def _claim_problems(options: JSON) -> Iterator[str]:
             yield f"pvc.size: {error}."
     if options.get("create") and options.get("size") is None:
         yield "pvc.size: is needed to create the claim (for instance 100Gi)."
+
+
+def _claim_warnings(options: JSON) -> Iterator[str]:
+    size = options.get("size")
+    try:
+        if size is not None and 0 < parse_quantity(size) < 2**20:
+            yield f"pvc.size: {size!r} is less than 1Mi; without a unit it counts bytes. Was {size}Gi intended?"
+    except ValueError:
+        return  # a problem, not a warning
 
 
 def _s3_problems(options: JSON, management_state: str) -> Iterator[str]:

@@ -35,6 +35,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.stora
     check_claim,
     claim_refs,
     read_write_once,
+    wanted_capacity,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.credentials import (
     check_credentials,
@@ -144,6 +145,7 @@ def _goal(intent: StorageIntent, spec: JSON, seen: Readings) -> StorageGoal:
         min_generation=generation(seen["config"]),
         backend=intent.key,
         claim=intent.options["claim"] if intent.backend == "pvc" else None,
+        capacity=wanted_capacity(intent, seen),
         renewal=_renewal(intent, seen),
         probe=intent.probe,
         container=intent.platform.container,
