@@ -141,7 +141,7 @@ def test_somebody_writes_other_credentials_at_the_end(lab: Lab, proxy: ApiProxy)
         lab.client.patch(SECRET, OTHER)
 
     # The registry is queried when everything else has been established.
-    proxy.meanwhile(rotate, method="GET", path="/proxy/v2/")
+    proxy.meanwhile(rotate, method="GET", path="/proxy/v2/.*/tags/list")
     try:
         result = lab.storage(kubeconfig=proxy.kubeconfig, backend="s3", s3=lab.s3())
     finally:

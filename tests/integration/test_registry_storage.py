@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import copy
+import tarfile
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -246,6 +248,33 @@ def test_leaving_a_claim_needs_consent(lab: Lab) -> None:
     assert "on_backend_change: allow" in refused["msg"]
     allowed = ok(lab.storage(backend="emptydir", on_backend_change="allow"))
     assert allowed["left_behind"] == [f"PersistentVolumeClaim {claim}"]
+
+
+def push(lab: Lab, folder: Path) -> None:
+    """An image of one small layer, as repository team/tool."""
+    layer = folder / "layer.tar"
+    with tarfile.open(layer, "w") as archive:
+        archive.addfile(tarfile.TarInfo("file"))
+    image = f"{lab.cluster.registry_address}/team/tool:1"
+    lab.cluster.crane("append", "--new_layer", str(layer), "--new_tag", image, "--insecure")
+
+
+def test_images_in_an_emptydir_are_not_lost_without_a_word(lab: Lab, tmp_path: Path) -> None:
+    """Counted in check mode too; leaving them needs consent, replacing their Pod is reported."""
+    push(lab, tmp_path)
+    claim: dict[str, Any] = {"backend": "pvc", "pvc": {"claim": lab.claim("ReadWriteMany")}}
+    for check in (True, False):
+        refused = lab.run("registry_storage", check=check, **claim)
+        assert refused.get("failed")
+        assert "1 repository (team/tool) would be lost" in refused["msg"]
+        assert "Nothing was written" in refused["msg"]
+    other: dict[str, Any] = {"backend": "emptydir", "disable_redirect": True}
+    lost = "the images of 1 repository (team/tool) are lost"
+    announced = ok(lab.run("registry_storage", check=True, **other))
+    assert any(lost in text for text in announced["warnings"])
+    assert "team/tool" in lab.cluster.crane("catalog", lab.cluster.registry_address, "--insecure")
+    assert any(lost in text for text in ok(lab.storage(**other))["warnings"])
+    assert ok(lab.storage(**claim))["changed"] is True, "nothing is left to lose"
 
 
 def test_a_partial_write_cannot_happen(lab: Lab, proxy: ApiProxy) -> None:
@@ -608,7 +637,7 @@ def test_a_wait_in_which_nothing_happens_sends_no_requests(lab: Lab, proxy: ApiP
     requests = proxy.requests
     assert requests[-1].started - requests[0].started > 20
     written = max(number for number, item in enumerate(requests) if item in writes(requests))
-    probed = min(number for number, item in enumerate(requests) if "/proxy/v2/" in item.path)
+    probed = min(number for number, item in enumerate(requests) if "/proxy/v2/" in item.path and number > written)
     # From the write to the first request to the registry: each collection is listed once and watched from there.
     waiting = [(item.path.rpartition("/")[2], item.watch) for item in requests[written + 1 : probed]]
     assert sorted(waiting) == [

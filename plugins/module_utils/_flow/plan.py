@@ -28,6 +28,8 @@ class Ref:
     """One thing to read: an object or, with ``collection``, all objects that the selectors choose.
 
     required: a 403 ends the run; otherwise the check that needs it is skipped with a warning.
+    foreign: not an object of the API server but what a Pod answers through its proxy: a JSON object, asked for once and
+        for a few seconds only. Everything else counts as not readable (Denied).
     keep: reduces each object of a large collection to what decisions need.
     """
 
@@ -35,6 +37,7 @@ class Ref:
     path: str
     collection: bool = False
     required: bool = False
+    foreign: bool = False
     field_selector: str = ""
     label_selector: str = ""
     keep: Callable[[JSON], JSON] | None = None
@@ -42,7 +45,7 @@ class Ref:
 
 @dataclass(frozen=True)
 class Denied:
-    """Stands in for an object that we are not allowed to read. message: the API server's refusal."""
+    """Stands in for what we cannot read, as a rule because we are not allowed to. message: why, in its own words."""
 
     message: str
 

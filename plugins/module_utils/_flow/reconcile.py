@@ -8,6 +8,7 @@ written, and all effects are observed at the same time.
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Hashable, Mapping, Sequence
@@ -41,6 +42,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     ClientError,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import joined
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import plain
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.resources import public
 
@@ -48,6 +50,9 @@ REPLANS = 40
 """How many times a lost race (409) is answered by reading and planning again: enough for 20 writers of one list."""
 REVISIONS = 5
 """How many times an independent write is decided again after somebody else has written the object in between."""
+FOREIGN_TIMEOUT = 5.0
+"""Seconds for the answer of a Pod while planning."""
+_LONGEST_REASON = 200
 WORKERS = 12
 """Independent writes at a time: enough to keep an API server busy, too few to be throttled by fair queueing."""
 
@@ -458,6 +463,8 @@ class _Reader:
         return self._known[key]
 
     def _read(self, ref: Ref) -> Reading:
+        if ref.foreign:
+            return self._ask(ref)
         try:
             if ref.collection:
                 items, _version = self._client.list(
@@ -477,6 +484,19 @@ class _Reader:
             if error.status == 403 and not ref.required:
                 return Denied(error.message)
             raise
+
+    def _ask(self, ref: Ref) -> Reading:
+        """What a Pod answers through the API server; a Pod that is not well must not delay the task."""
+        try:
+            reply = self._client.raw("GET", ref.path, retry=False, read_timeout=FOREIGN_TIMEOUT)
+            content = json.loads(reply.body) if reply.status == 200 else None
+        except ClientError as error:
+            return Denied(str(error))
+        except (ValueError, RecursionError):
+            content = None
+        if isinstance(content, dict):
+            return content
+        return Denied(plain(f"{reply.status} {reply.text[:_LONGEST_REASON]}"))
 
 
 def send(client: Client, write: Write, dry_run: bool) -> JSON:

@@ -43,6 +43,11 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.stora
     credentials_to_renew,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import Renewal, StorageGoal
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.images import (
+    check_images,
+    images_refs,
+    loss,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.intent import StorageIntent
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.trusted_ca import (
     bundle_to_renew,
@@ -77,8 +82,17 @@ def needs(intent: StorageIntent, seen: Readings) -> list[Ref]:
         *claim_refs(intent, seen),
         *credential_refs(intent, seen),
         *trusted_ca_refs(intent, seen),
+        *_images_refs(intent, seen),
     ]
     return [ref for ref in refs if ref.label not in seen]
+
+
+def _images_refs(intent: StorageIntent, seen: Readings) -> list[Ref]:
+    """Read once it is known what the spec shall be; a claim that is not read yet may decide about the strategy."""
+    config = seen.get("config")
+    if not isinstance(config, Mapping) or "deployments" not in seen or intent.problems:
+        return []
+    return images_refs(intent.platform, seen, loss(_desired_spec(intent, config, seen), config))
 
 
 # -- deciding ----------------------------------------------------------------------------------------------------------
@@ -105,6 +119,8 @@ def plan(intent: StorageIntent, seen: Readings) -> Plan[StorageGoal]:
     )
     if intent.problems:
         return Plan(findings.refusals, findings.warnings)
+    allowed, start = intent.on_backend_change == "allow", _start(intent, spec["storage"])
+    findings += check_images(seen, loss(spec, config), start, allowed)
     writes = (*findings.writes, *_config_writes(intent, spec, config, findings.writes))
     if findings.refusals:
         return Plan(findings.refusals, findings.warnings, withheld=writes)
@@ -259,12 +275,17 @@ def _check_region(intent: StorageIntent, config: JSON) -> Findings:
 def _check_switch(intent: StorageIntent, spec: JSON, left_behind: str) -> Findings:
     if not left_behind or intent.on_backend_change == "allow":
         return Findings()
-    start = _location(intent.key, spec["storage"][intent.key])
+    start = _start(intent, spec["storage"])
     return Findings.refuse(
         f"The registry's images are in {left_behind}; this task would leave them there and start with {start}. Nothing "
         "is copied, and pulls of older images fail with 'manifest unknown'. Move the data first, then set "
         "on_backend_change: allow."
     )
+
+
+def _start(intent: StorageIntent, storage: JSON) -> str:
+    """Where the registry would begin, for messages."""
+    return _location(intent.key, storage[intent.key])
 
 
 def _left_behind(intent: StorageIntent, config: JSON, storage: JSON) -> str:

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The images in an emptyDir, which are gone with its Pod: counted before a change that replaces the Pod. Pure.
+
+Source: Registry v2 page, Configure Development Storage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import (
+    Denied,
+    Findings,
+    Readings,
+    Ref,
+    named,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
+    JSON,
+    mapping_at,
+    namespaced,
+    number_at,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.fields import diff
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.rendering import serves_https
+
+MOST = 1000
+"""The largest number of repositories that is counted."""
+_NAMED = 3
+_LONGEST_NAME = 80
+_KEEPS_PODS = frozenset({"rolloutStrategy", "managementState"})
+"""Fields of the spec that change nothing in the Pod template."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What a change does to an emptyDir in use. leaves: it is left for another storage, not only emptied."""
+
+    leaves: bool
+
+
+def loss(spec: JSON, config: JSON) -> Loss | None:
+    """What bringing the Config to ``spec`` does to an emptyDir that is in use; None when it does nothing to one."""
+    used = mapping_at(config, "status", "storage") or mapping_at(config, "spec", "storage")
+    if used.get("emptyDir") is None or spec.get("managementState") != "Managed":
+        return None
+    patch = diff(spec, mapping_at(config, "spec"))
+    storage = set(mapping_at(patch, "storage")) - {"managementState"}
+    others = set(patch) - _KEEPS_PODS - {"storage"}
+    return Loss(leaves=mapping_at(spec, "storage").get("emptyDir") is None) if storage or others else None
+
+
+def images_refs(platform: Platform, seen: Readings, lost: Loss | None) -> list[Ref]:
+    """The registry's catalog, where images would be lost and a registry runs that can be asked."""
+    deployment = named(seen.get("deployments"), platform.deployment)
+    if lost is None or deployment is None or not number_at(deployment, "status", "availableReplicas"):
+        return []
+    scheme = "https" if serves_https(deployment, platform.container) else "http"
+    service = namespaced(platform.namespace, "services", f"{scheme}:{platform.service}:{platform.port}")
+    return [Ref("images", f"{service}/proxy/v2/_catalog?n={MOST}", foreign=True)]
+
+
+def check_images(seen: Readings, lost: Loss | None, start: str, allowed: bool) -> Findings:
+    """What would be lost. start: the storage to begin with. allowed: whether the task may leave images behind."""
+    if lost is None or "images" not in seen:
+        return Findings()
+    catalog = seen["images"]
+    if not isinstance(catalog, Mapping):
+        why = f" ({catalog.message})" if isinstance(catalog, Denied) else ""
+        return Findings.warn(
+            "This change replaces the registry's Pod, and with it the emptyDir with its images. How many there are "
+            f"could not be counted{why}."
+        )
+    found = _repositories(catalog)
+    if not found:
+        return Findings()
+    counted = _counted(found)
+    if lost.leaves and not allowed:
+        return Findings.refuse(
+            f"The registry's images are in an emptyDir, which is deleted with its Pod: {counted} would be lost; this "
+            f"task would start with {start}. Nothing is copied. Copy the images first, or set on_backend_change: allow "
+            "to lose them."
+        )
+    return Findings.warn(
+        f"This change replaces the registry's Pod, and with it the emptyDir: the images of {counted} are lost."
+    )
+
+
+def _repositories(catalog: Mapping[str, Any]) -> list[str]:
+    listed = catalog.get("repositories")
+    return [str(name) for name in listed] if isinstance(listed, list) else []
+
+
+def _counted(found: list[str]) -> str:
+    """``2 repositories (a, b)``. The names are a registry's, so they are shown as text and cut."""
+    number = f"{MOST} or more" if len(found) >= MOST else str(len(found))
+    names = ", ".join(ascii(name[:_LONGEST_NAME])[1:-1] for name in found[:_NAMED])
+    rest = ", …" if len(found) > _NAMED else ""
+    return f"{number} {'repository' if len(found) == 1 else 'repositories'} ({names}{rest})"
