@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs the modules against the embedded cluster: a real API server, real registry processes, a real S3 API.
 
-One cluster serves the whole session; every test starts from the same settled state (emptyDir, Unmanaged, one replica).
+One cluster serves the whole session; every test starts from the same settled state (emptyDir, Managed, one replica).
 """
 
 from __future__ import annotations

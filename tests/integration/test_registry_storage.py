@@ -250,6 +250,24 @@ def test_leaving_a_claim_needs_consent(lab: Lab) -> None:
     assert allowed["left_behind"] == [f"PersistentVolumeClaim {claim}"]
 
 
+def test_a_claim_that_was_never_bound_is_corrected_without_consent(lab: Lab) -> None:
+    """The operator has accepted it, whatever its phase; nothing was ever stored in it."""
+    wrong = lab.claim("ReadWriteMany", storage_class="none")
+    ok(lab.storage(backend="pvc", pvc={"claim": wrong}, wait=False))
+    until("the operator has accepted the claim", lambda: wrong in str(lab.config()["status"]), state=lab.config)
+    result = ok(lab.storage(backend="pvc", pvc={"claim": lab.claim("ReadWriteMany")}))
+    assert any(f"PersistentVolumeClaim {wrong} was never bound" in text for text in result["warnings"])
+    assert result["left_behind"] == []
+
+
+def test_development_storage_passes_the_page_s_check(lab: Lab) -> None:
+    """What the vendor's check looks at afterwards; every other storage stays the user's."""
+    ok(lab.storage(backend="emptydir", replicas=1))
+    assert lab.config()["spec"]["storage"] == {"emptyDir": {}, "managementState": "Managed"}
+    ok(lab.storage(backend="pvc", pvc={"claim": lab.claim("ReadWriteMany")}))
+    assert lab.config()["spec"]["storage"]["managementState"] == "Unmanaged"
+
+
 def push(lab: Lab, folder: Path) -> None:
     """An image of one small layer, as repository team/tool."""
     layer = folder / "layer.tar"

@@ -114,8 +114,9 @@ def parse_intent(params: JSON, platform: Platform) -> StorageIntent:
     options: JSON = params.get(backend) or {}
     if backend == "pvc" and not options:
         options = {"claim": "image-registry", "create": False, "expand": False}
+    state = params.get("storage_management_state") or ("Managed" if backend == "emptydir" else "Unmanaged")
     storage: dict[str, Any] = {
-        "managementState": params["storage_management_state"],
+        "managementState": state,
         key: _backend_spec(backend, options),
     }
     spec: dict[str, Any] = {"managementState": params["management_state"], "storage": storage}
@@ -135,7 +136,7 @@ def parse_intent(params: JSON, platform: Platform) -> StorageIntent:
     ]
     problems += _claim_problems(options) if backend == "pvc" else _text_problems(backend, options)
     if backend == "s3":
-        problems += _s3_problems(options, params["storage_management_state"])
+        problems += _s3_problems(options, state)
     problems += _resource_problems(spec["resources"]) if given is not None else []
     problems += _number_problems(params)
     problems += _credential_problems(backend, options)

@@ -30,6 +30,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     mapping_at,
     namespaced,
     number_at,
+    observed_generation,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.claim import (
     check_claim,
@@ -83,6 +84,7 @@ def needs(intent: StorageIntent, seen: Readings) -> list[Ref]:
         *credential_refs(intent, seen),
         *trusted_ca_refs(intent, seen),
         *_images_refs(intent, seen),
+        *_left_refs(intent, seen),
     ]
     return [ref for ref in refs if ref.label not in seen]
 
@@ -107,6 +109,8 @@ def plan(intent: StorageIntent, seen: Readings) -> Plan[StorageGoal]:
         return Plan(known.refusals, known.warnings)
     spec = _desired_spec(intent, config, seen)
     left_behind = _left_behind(intent, config, spec["storage"])
+    mistake = _holds_nothing(intent, config, seen) if left_behind else ""
+    left_behind = "" if mistake else left_behind
     findings = (
         known
         + _check_operator(intent, config, seen.get("deployments"))
@@ -119,6 +123,7 @@ def plan(intent: StorageIntent, seen: Readings) -> Plan[StorageGoal]:
     )
     if intent.problems:
         return Plan(findings.refusals, findings.warnings)
+    findings += Findings.warn(*filter(None, [mistake]))
     allowed, start = intent.on_backend_change == "allow", _start(intent, spec["storage"])
     findings += check_images(seen, loss(spec, config), start, allowed)
     writes = (*findings.writes, *_config_writes(intent, spec, config, findings.writes))
@@ -326,6 +331,33 @@ def _location(key: str, settings: JSON) -> str:
     name = settings.get("bucket") or settings.get("container") or "?"
     word = "container" if "container" in settings else "bucket"
     return f"{key} {word} {name}{f' at {endpoint}' if endpoint else ''}"
+
+
+def _left_refs(intent: StorageIntent, seen: Readings) -> list[Ref]:
+    """The claim that the task would leave: one that was never bound holds nothing."""
+    config = seen.get("config")
+    if not isinstance(config, Mapping) or intent.problems:
+        return []
+    key, settings = _current_backend(config)
+    if key != "pvc" or not _left_behind(intent, config, intent.spec["storage"]):
+        return []
+    name = str(settings.get("claim") or "")
+    return [Ref("left", namespaced(intent.platform.namespace, "persistentvolumeclaims", name))] if name else []
+
+
+def _holds_nothing(intent: StorageIntent, config: JSON, seen: Readings) -> str:
+    """Why the place that the task would leave cannot have images, as a sentence; empty when it may have."""
+    key, settings = _current_backend(config)
+    place = _location(key, settings)
+    left = seen.get("left")
+    if key == "pvc" and isinstance(left, Mapping) and mapping_at(left, "status").get("phase") == "Pending":
+        return f"{place} was never bound to a volume, so there is nothing in it to be left behind."
+    progressing = condition(config, "Progressing")
+    current = observed_generation(config) >= generation(config) > 0
+    accepted = set(mapping_at(config, "status", "storage")) - {"managementState"}
+    if not accepted and current and progressing.reason == "Error":
+        return f"The operator has never accepted {place}, so it is taken for a mistake and not for a place with images."
+    return ""
 
 
 # -- a claim that the operator has missed ------------------------------------------------------------------------------
