@@ -373,6 +373,7 @@ def test_the_operators_refusal_is_quoted(lab: Lab, wrong: dict[str, Any], expect
     assert first["changed"] is True
     assert expected in first["msg"]
     assert "What to do:" in first["msg"]
+    assert "Meanwhile the registry still serves: 1 Pod from emptyDir." in first["msg"]
     assert first["verification"]["conditions"]["Available"]["status"] == "True"
     second = lab.fails(REFUSAL, **task)
     assert second["changed"] is False
@@ -531,6 +532,7 @@ def test_pods_that_never_become_ready(lab: Lab) -> None:
     result = lab.storage(backend="pvc", pvc={"claim": claim}, wait_timeout=8)
     assert result["failed"]
     assert result["verification"]["verdict"] == "failed"
+    assert "Meanwhile the registry still serves: 1 Pod from emptyDir." in result["msg"]
 
 
 def test_a_crashing_registry(lab: Lab) -> None:

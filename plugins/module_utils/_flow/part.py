@@ -131,6 +131,10 @@ class Part(ABC, Generic[G, S]):
         """This part's own entries in the task's verification."""
         return {}
 
+    def standing(self, goal: G, snapshot: S) -> str:
+        """A sentence about what works all the same although the goal was not reached; empty when it is not known."""
+        return ""
+
     def main_object(self, snapshot: S) -> JSON | None:
         """The main object as last seen."""
         return None

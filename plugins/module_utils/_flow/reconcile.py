@@ -356,7 +356,8 @@ class _Run(Generic[G, S]):
         if isinstance(course.verdict, Done):
             result.warnings += course.verdict.warnings
         else:
-            result.failure = report.failure(course, main, events)
+            standing = part.standing(observation.goal, observation.snapshot)
+            result.failure = " ".join(filter(None, (report.failure(course, main, events), standing)))
 
     def _confirmed(self, client: Client, done: Done, known: Sequence[str]) -> Verdict:
         """Check that nobody has changed it since: planning once more must find nothing to write. known: warnings."""

@@ -42,6 +42,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.stora
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.intent import parse_intent
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.judge import judge
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.plan import needs, plan
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.standing import serving
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 
@@ -151,6 +152,10 @@ class StoragePart(Part[StorageGoal, StorageSnapshot]):
                 for finding in (snapshot.log if isinstance(snapshot.log, tuple) else ())
             ],
         }
+
+    def standing(self, goal: StorageGoal, snapshot: StorageSnapshot) -> str:
+        """What serves although the goal was not reached, and from where."""
+        return serving(self.platform.container, _own_pods(snapshot))
 
     def main_object(self, snapshot: StorageSnapshot) -> JSON | None:
         """Config/cluster."""

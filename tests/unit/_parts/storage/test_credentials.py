@@ -191,3 +191,16 @@ def test_what_the_operator_passes_on_may_be_forbidden() -> None:
     plan = decide(params(backend="s3", s3=S3), config=config(LIVE), **seen)
     assert goal_of(plan).renewal is None
     assert any("may not be read (secrets is forbidden)" in text for text in plan.warnings)
+
+
+def test_a_line_break_in_a_secret_made_by_hand_is_a_warning_while_it_serves() -> None:
+    """A common slip with files; the operator writes an ini file, whose reader removes it, so S3 accepts the key."""
+    slip = secret({key: f"{value}\n" for key, value in CREDENTIALS.items()})
+    serving = (OPERATOR, {**REGISTRY, "status": {"availableReplicas": 1}})
+    given = params(backend="s3", s3=S3)
+    plan = decide(given, config=config(LIVE), deployments=serving, secret=slip, generated=secret(RUNNING))
+    assert plan.refusals == ()
+    assert any("ends with a blank or a line break" in text for text in plan.warnings)
+    assert goal_of(plan).renewal is None, "the same key"
+    for seen in ({"config": config(LIVE)}, {"config": config({"emptyDir": {}}), "deployments": serving}):
+        assert any("line break" in text for text in decide(given, secret=slip, **seen).refusals)
