@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import copy
-import tarfile
 import uuid
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import pytest
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
 from tests.cluster.proxy import ApiProxy
-from tests.integration.conftest import DEPLOYMENT, NAMESPACE, REFUSAL, Lab, writes
+from tests.integration.conftest import DEPLOYMENT, NAMESPACE, REFUSAL, Lab, push, writes
 from tests.integration.waiting import until
 
 pytestmark = pytest.mark.cluster
@@ -266,15 +265,6 @@ def test_development_storage_passes_the_page_s_check(lab: Lab) -> None:
     assert lab.config()["spec"]["storage"] == {"emptyDir": {}, "managementState": "Managed"}
     ok(lab.storage(backend="pvc", pvc={"claim": lab.claim("ReadWriteMany")}))
     assert lab.config()["spec"]["storage"]["managementState"] == "Unmanaged"
-
-
-def push(lab: Lab, folder: Path) -> None:
-    """An image of one small layer, as repository team/tool."""
-    layer = folder / "layer.tar"
-    with tarfile.open(layer, "w") as archive:
-        archive.addfile(tarfile.TarInfo("file"))
-    image = f"{lab.cluster.registry_address}/team/tool:1"
-    lab.cluster.crane("append", "--new_layer", str(layer), "--new_tag", image, "--insecure")
 
 
 def test_images_in_an_emptydir_are_not_lost_without_a_word(lab: Lab, tmp_path: Path) -> None:

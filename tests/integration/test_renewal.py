@@ -81,9 +81,12 @@ def arrived(lab: Lab) -> bool:
     deployment = lab.client.get(DEPLOYMENT)
     assert deployment is not None
     template = deployment["spec"]["template"]
-    digest = render.dependencies(
-        template["spec"]["volumes"], lambda kind, name: lab.client.get(namespaced(NAMESPACE, f"{kind.lower()}s", name))
-    )
+
+    def find(kind: str, name: str) -> dict[str, Any] | None:
+        found = lab.client.get(namespaced(NAMESPACE, f"{kind.lower()}s", name))
+        return None if found is None else dict(found)
+
+    digest = render.dependencies(template["spec"]["volumes"], find)
     return bool(template["metadata"]["annotations"][names.DEPENDENCIES] == digest)
 
 

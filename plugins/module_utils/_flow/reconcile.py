@@ -355,9 +355,21 @@ class _Run(Generic[G, S]):
         result.values["verification"] = report.verification(course, main, extra, events)
         if isinstance(course.verdict, Done):
             result.warnings += course.verdict.warnings
+            if course.changed:
+                result.warnings += self._note(client, observation)
         else:
             standing = part.standing(observation.goal, observation.snapshot)
             result.failure = " ".join(filter(None, (report.failure(course, main, events), standing)))
+
+    def _note(self, client: Client, observation: Observation[G, S]) -> list[str]:
+        """Carry out the part's note. Returns a warning when that fails: the verdict does not depend on it."""
+        note = self.part.note(observation.goal, observation.snapshot, observation.history)
+        try:
+            if note is not None:
+                send(client, note, dry_run=False)
+        except (ApiError, ClientError) as error:
+            return [f"Later runs will not know of this: {error}"]
+        return []
 
     def _confirmed(self, client: Client, done: Done, known: Sequence[str]) -> Verdict:
         """Check that nobody has changed it since: planning once more must find nothing to write. known: warnings."""

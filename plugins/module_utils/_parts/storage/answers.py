@@ -14,8 +14,14 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdic
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import condition
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import plain
-from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.case import ELSEWHERE, Case, short
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.case import (
+    ELSEWHERE,
+    MADE,
+    Case,
+    short,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import Carried, StorageNeed
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.images import made_by_the_operator
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import explain_storage
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.probe import Answer, Probe
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.rendering import (
@@ -188,11 +194,8 @@ def remarks(case: Case) -> tuple[str, ...]:
     certificates = condition(case.config, "ImageRegistryCertificatesControllerDegraded")
     if case.degraded.true and case.degraded.reason in ELSEWHERE:
         warnings.append(f"{case.degraded.text}: {plain(case.degraded.message)}")
-    if case.signs.kept("made"):
-        warnings.append(
-            f"{storage_location(case.spec, 's3')} did not exist: the operator has created it, empty. Check the "
-            "bucket's name if there should have been images in it."
-        )
+    if case.signs.kept(MADE):
+        warnings.append(made_by_the_operator(storage_location(case.spec, "s3")))
     if case.goal.backend == "s3" and certificates.true:
         warnings.append(f"{certificates.text}: {plain(certificates.message)}")
     return tuple(warnings)

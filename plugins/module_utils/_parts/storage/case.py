@@ -33,6 +33,8 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._registry.re
     expected_deployment,
 )
 
+MADE = "made"
+"""Sign that the operator has created the bucket."""
 ELSEWHERE = frozenset({"IngressDegraded", "RouteDegraded"})
 """Trouble with exposing the registry: it stays available (operator fact 0.5), so a rollout only warns of it."""
 RENDERING = 1.0
@@ -180,7 +182,7 @@ class Case:
         exists = condition(self.config, "StorageExists")
         made = exists.true and exists.reason == "Creation Successful" and "bucket" in exists.message.lower()
         if self.goal.backend == "s3" and self.fresh and made:
-            self.signs.keep("made")
+            self.signs.keep(MADE)
 
     def waiting(self, why: str, *needs: Need) -> Waiting:
         """Waiting for the operator or the rollout; from now on, old Pods and the log matter as well."""

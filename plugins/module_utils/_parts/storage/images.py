@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The images in an emptyDir, which are gone with its Pod: counted before a change that replaces the Pod. Pure.
+"""Whether there are images: in an emptyDir, which are gone with its Pod, and in a bucket made by the operator. Pure.
 
 Source: Registry v2 page, Configure Development Storage.
 """
@@ -15,6 +15,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan i
     Findings,
     Readings,
     Ref,
+    Write,
     named,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
@@ -55,12 +56,7 @@ def loss(spec: JSON, config: JSON) -> Loss | None:
 
 def images_refs(platform: Platform, seen: Readings, lost: Loss | None) -> list[Ref]:
     """The registry's catalog, where images would be lost and a registry runs that can be asked."""
-    deployment = named(seen.get("deployments"), platform.deployment)
-    if lost is None or deployment is None or not number_at(deployment, "status", "availableReplicas"):
-        return []
-    scheme = "https" if serves_https(deployment, platform.container) else "http"
-    service = namespaced(platform.namespace, "services", f"{scheme}:{platform.service}:{platform.port}")
-    return [Ref("images", f"{service}/proxy/v2/_catalog?n={MOST}", foreign=True)]
+    return [] if lost is None or not _available(platform, seen) else [_catalog(platform, seen, "images")]
 
 
 def check_images(seen: Readings, lost: Loss | None, start: str, allowed: bool) -> Findings:
@@ -87,6 +83,69 @@ def check_images(seen: Readings, lost: Loss | None, start: str, allowed: bool) -
     return Findings.warn(
         f"This change replaces the registry's Pod, and with it the emptyDir: the images of {counted} are lost."
     )
+
+
+# -- a bucket that the operator has made -------------------------------------------------------------------------------
+
+MADE_BUCKET = "image-registry.alauda.io/made-bucket"
+"""Annotation on the Config: the bucket that the operator created because it did not exist.
+
+The operator reports that for one sync only (operator fact 4.9).
+"""
+
+
+def note_bucket(platform: Platform, config: JSON) -> Write:
+    """Note on the Config that the operator has made the bucket it uses."""
+    change = {"metadata": {"annotations": {MADE_BUCKET: _bucket(mapping_at(config, "spec"))}}}
+    return Write("patch", platform.config_path, change, "Config", platform.singleton, {}, change, False)
+
+
+def made_bucket_refs(platform: Platform, seen: Readings, spec: JSON) -> list[Ref]:
+    """The registry's catalog, where the operator is known to have made the bucket in use."""
+    return [_catalog(platform, seen, "made")] if _uses_made_bucket(seen, spec) and _available(platform, seen) else []
+
+
+def check_made_bucket(seen: Readings, spec: JSON) -> Findings:
+    """The operator's bucket is worth a word as long as nothing is in it, or as long as that cannot be seen."""
+    catalog = seen.get("made")
+    filled = isinstance(catalog, Mapping) and _repositories(catalog)
+    if not _uses_made_bucket(seen, spec) or filled:
+        return Findings()
+    unknown = "" if isinstance(catalog, Mapping) else " (whether there are images by now could not be seen)"
+    return Findings.warn(made_by_the_operator(f"s3/{_bucket(spec)}") + unknown)
+
+
+def made_by_the_operator(place: str) -> str:
+    """The warning about a bucket that nobody but the operator has made."""
+    return (
+        f"{place} did not exist: the operator has created it, empty. Check the bucket's name if there should have been "
+        "images in it."
+    )
+
+
+def _uses_made_bucket(seen: Readings, spec: JSON) -> bool:
+    config, bucket = seen.get("config"), _bucket(spec)
+    noted = mapping_at(config, "metadata", "annotations").get(MADE_BUCKET)
+    return bool(bucket) and noted == bucket == mapping_at(config, "status", "storage", "s3").get("bucket")
+
+
+def _bucket(spec: JSON) -> str:
+    return str(mapping_at(spec, "storage", "s3").get("bucket") or "")
+
+
+# -- the catalog -------------------------------------------------------------------------------------------------------
+
+
+def _available(platform: Platform, seen: Readings) -> bool:
+    deployment = named(seen.get("deployments"), platform.deployment)
+    return deployment is not None and number_at(deployment, "status", "availableReplicas") > 0
+
+
+def _catalog(platform: Platform, seen: Readings, label: str) -> Ref:
+    deployment = named(seen.get("deployments"), platform.deployment) or {}
+    scheme = "https" if serves_https(deployment, platform.container) else "http"
+    service = namespaced(platform.namespace, "services", f"{scheme}:{platform.service}:{platform.port}")
+    return Ref(label, f"{service}/proxy/v2/_catalog?n={MOST}", foreign=True)
 
 
 def _repositories(catalog: Mapping[str, Any]) -> list[str]:

@@ -13,12 +13,14 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan i
     Plan,
     Readings,
     Ref,
+    Write,
     named,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
     UNSEEN,
     History,
     Need,
+    Signs,
     State,
     Verdict,
     only,
@@ -32,6 +34,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.pods import owned_pods
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage import evidence
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.case import MADE
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import (
     JSON,
     Carried,
@@ -39,6 +42,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.stora
     StorageNeed,
     StorageSnapshot,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.images import note_bucket
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.intent import parse_intent
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.judge import judge
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.plan import needs, plan
@@ -152,6 +156,11 @@ class StoragePart(Part[StorageGoal, StorageSnapshot]):
                 for finding in (snapshot.log if isinstance(snapshot.log, tuple) else ())
             ],
         }
+
+    def note(self, goal: StorageGoal, snapshot: StorageSnapshot, history: History) -> Write | None:
+        """That the operator has made the bucket, which it reports only for a moment."""
+        made, config = Signs(history, snapshot.at).kept(MADE), self.main_object(snapshot)
+        return note_bucket(self.platform, config) if made and config is not None else None
 
     def standing(self, goal: StorageGoal, snapshot: StorageSnapshot) -> str:
         """What serves although the goal was not reached, and from where."""

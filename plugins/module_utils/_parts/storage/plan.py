@@ -46,8 +46,10 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.stora
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import Renewal, StorageGoal
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.images import (
     check_images,
+    check_made_bucket,
     images_refs,
     loss,
+    made_bucket_refs,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.intent import StorageIntent
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.trusted_ca import (
@@ -94,7 +96,9 @@ def _images_refs(intent: StorageIntent, seen: Readings) -> list[Ref]:
     config = seen.get("config")
     if not isinstance(config, Mapping) or "deployments" not in seen or intent.problems:
         return []
-    return images_refs(intent.platform, seen, loss(_desired_spec(intent, config, seen), config))
+    spec = _desired_spec(intent, config, seen)
+    lost = loss(spec, config)
+    return [*images_refs(intent.platform, seen, lost), *made_bucket_refs(intent.platform, seen, spec)]
 
 
 # -- deciding ----------------------------------------------------------------------------------------------------------
@@ -123,7 +127,7 @@ def plan(intent: StorageIntent, seen: Readings) -> Plan[StorageGoal]:
     )
     if intent.problems:
         return Plan(findings.refusals, findings.warnings)
-    findings += Findings.warn(*filter(None, [mistake]))
+    findings += Findings.warn(*filter(None, [mistake])) + check_made_bucket(seen, spec)
     allowed, start = intent.on_backend_change == "allow", _start(intent, spec["storage"])
     findings += check_images(seen, loss(spec, config), start, allowed)
     writes = (*findings.writes, *_config_writes(intent, spec, config, findings.writes))

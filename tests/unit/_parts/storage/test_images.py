@@ -8,11 +8,22 @@ from typing import Any
 import pytest
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Denied, Reading
-from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.images import MOST
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.images import MADE_BUCKET, MOST
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.intent import parse_intent
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.plan import needs
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
-from tests.unit._parts.storage.situations import OPERATOR, REGISTRY, claim, config, decide, params
+from tests.unit._parts.storage.situations import (
+    CREDENTIALS,
+    LIVE,
+    OPERATOR,
+    REGISTRY,
+    S3,
+    claim,
+    config,
+    decide,
+    params,
+    secret,
+)
 
 RUNNING = {**REGISTRY, "status": {"availableReplicas": 1}}
 USED = {"emptyDir": {}, "managementState": "Managed"}
@@ -94,3 +105,34 @@ def test_names_from_a_registry_are_shown_as_text_and_cut() -> None:
     assert "1000 or more repositories (\\x1b[2Jxxx" in refusal
     assert "\x1b" not in refusal
     assert len(refusal) < 600
+
+
+# -- a bucket that the operator has made -------------------------------------------------------------------------------
+
+
+def made(noted: str, catalog: Reading, used: str = "images") -> dict[str, Reading]:
+    """A registry on a bucket, with such a note on the Config."""
+    bucket = {**LIVE["s3"], "bucket": used}
+    live = config({"managementState": "Unmanaged", "s3": bucket})
+    live["metadata"]["annotations"] = {MADE_BUCKET: noted}
+    return {"config": live, "deployments": (OPERATOR, RUNNING), "secret": secret(CREDENTIALS), "made": catalog}
+
+
+@pytest.mark.parametrize(
+    ("noted", "catalog", "said"),
+    [
+        ("images", {"repositories": []}, "created it, empty"),
+        ("images", TWO, ""),
+        ("images", Denied("401"), "could not be seen"),
+        ("another", {"repositories": []}, ""),
+    ],
+)
+def test_a_bucket_made_by_the_operator_is_named_while_it_is_empty(noted: str, catalog: Reading, said: str) -> None:
+    """The operator itself reports it for one sync only (operator fact 4.9); other buckets cost no request."""
+    known = made(noted, catalog)
+    given = params(backend="s3", s3=S3)
+    del known["made"]
+    asked = [ref.label for ref in needs(parse_intent(given, ALAUDA), {**known, "generated": secret({})})]
+    assert asked == (["made"] if noted == "images" else [])
+    warnings = decide(given, **made(noted, catalog)).warnings
+    assert any(said in text for text in warnings if "did not exist" in text) is bool(said)
