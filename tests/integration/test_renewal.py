@@ -139,6 +139,25 @@ def test_a_bundle_by_task_while_the_operator_lags(lab: Lab) -> None:
     assert not any("CA" in text or "certificate" in text for text in result["warnings"])
 
 
+@pytest.mark.parametrize("pem", [True, False], ids=["made by the task", "made by hand"])
+def test_another_config_map_for_the_same_bucket(lab: Lab, pem: bool) -> None:
+    """Naming it in Config does not wake the controller that passes bundles on (operator fact 4.11): the task does."""
+    options = on_s3(lab)
+    wanted, name = longer(lab, options), f"other-ca-{'task' if pem else 'hand'}"
+    if not pem:
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}}
+        lab.client.create(namespaced(NAMESPACE, "configmaps"), {**body, "data": {ALAUDA.trusted_ca_key: wanted}})
+        lab.rest()
+    given = {**options, "trusted_ca": {"name": name, **({"pem": wanted} if pem else {})}}
+    result = ok(lab.storage(backend="s3", s3=given, wait_timeout=60))
+    assert arrived(lab)
+    passed_on = lab.client.get(namespaced(NAMESPACE, "configmaps", ALAUDA.certificates))
+    assert passed_on is not None
+    assert wanted in passed_on["data"].values()
+    assert result["written"][-1]["name"] == ALAUDA.certificates
+    assert ok(lab.storage(backend="s3", s3=given))["changed"] is False
+
+
 @pytest.mark.parametrize("what", ["credentials", "CA bundle"])
 def test_a_change_by_hand_right_before_the_task(lab: Lab, what: str) -> None:
     """The task may find the operator anywhere on its way; it is done when the Pods have been renewed."""

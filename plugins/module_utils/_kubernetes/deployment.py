@@ -73,11 +73,13 @@ def template_edition(deployment: JSON) -> str:
 
 
 def template_rendered(deployment: JSON) -> str:
-    """When the operator last wrote the Deployment (RFC 3339), "" when that does not show.
+    """When the operator last wrote the Pods' template (RFC 3339), "" when that does not show.
 
-    By who owns the operator's checksum: a restart or an annotation by hand is not a rendering.
+    By who owns its checksum or else the containers: a restart or an annotation by hand is not a rendering.
     """
-    return written(deployment, "spec", "template", "metadata", "annotations", f"*{_CHECKSUM}")
+    template = ("spec", "template")
+    checksum = written(deployment, *template, "metadata", "annotations", f"*{_CHECKSUM}")
+    return checksum or written(deployment, *template, "spec", "containers")
 
 
 # -- the rollout -------------------------------------------------------------------------------------------------------

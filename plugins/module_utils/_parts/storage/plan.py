@@ -56,6 +56,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.stora
     bundle_to_renew,
     check_trusted_ca,
     trusted_ca_refs,
+    wake_certificates,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.resources import config_absent
 
@@ -130,7 +131,7 @@ def plan(intent: StorageIntent, seen: Readings) -> Plan[StorageGoal]:
     findings += Findings.warn(*filter(None, [mistake])) + check_made_bucket(seen, spec)
     allowed, start = intent.on_backend_change == "allow", _start(intent, spec["storage"])
     findings += check_images(seen, loss(spec, config), start, allowed)
-    writes = (*findings.writes, *_config_writes(intent, spec, config, findings.writes))
+    writes = (*findings.writes, *_config_writes(intent, spec, config, seen, findings.writes))
     if findings.refusals:
         return Plan(findings.refusals, findings.warnings, withheld=writes)
     return Plan(
@@ -154,13 +155,18 @@ def _desired_spec(intent: StorageIntent, config: JSON, seen: Readings) -> dict[s
     return spec
 
 
-def _config_writes(intent: StorageIntent, spec: JSON, config: JSON, before: tuple[Write, ...]) -> tuple[Write, ...]:
+def _config_writes(
+    intent: StorageIntent, spec: JSON, config: JSON, seen: Readings, before: tuple[Write, ...]
+) -> tuple[Write, ...]:
     """The patch of the Config, or the nudge where nothing differs. before: the writes that go first."""
     platform = intent.platform
     write = spec_patch(platform.config_path, "Config", platform.singleton, spec, mapping_at(config, "spec"))
     if write is None and _needs_nudge(intent, config, before):
         write = _nudge(intent, config)
-    return () if write is None else (write,)
+    if write is None:
+        return ()
+    wake = wake_certificates(intent, seen, mapping_at(write.body, "spec"))
+    return (write,) if wake is None else (write, wake)
 
 
 def _goal(intent: StorageIntent, spec: JSON, seen: Readings) -> StorageGoal:

@@ -31,6 +31,8 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.stora
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
+WAKE = "image-registry.alauda.io/trusted-ca-changed"
+"""Annotation on the operator's ConfigMap with certificates, which is an event to the controller that writes it."""
 UNRENEWED = 8.0
 """How long a contented operator that carries the bundle leaves the Deployment alone until it has nothing to renew."""
 UNRENEWED_AT_REST = 3.0
@@ -144,6 +146,22 @@ def _unix_lines(pem: str) -> str:
 def carries_bundle(bundles: object, wanted: str) -> bool:
     """Whether the operator's ConfigMap carries the CA bundle with this digest."""
     return any(digest(_unix_lines(str(text))) == wanted for text in mapping_at(bundles, "data").values())
+
+
+def wake_certificates(intent: StorageIntent, seen: Readings, patch: JSON) -> Write | None:
+    """The write that makes the operator look at the bundle that ``patch`` of Config's spec names; None without need.
+
+    Its certificates controller is not woken by Config, and would pass the bundle on within ten minutes only (operator
+    fact 4.11). A registry that comes from other storage gets new credentials, whose Secret wakes it.
+    """
+    name = mapping_at(patch, "storage", "s3", "trustedCA").get("name")
+    used = mapping_at(seen.get("config"), "status", "storage").get("s3")
+    if not name or used is None or not isinstance(seen.get("bundles"), Mapping) or not bundle_to_renew(intent, seen)[0]:
+        return None
+    version = mapping_at(seen.get("config"), "metadata").get("resourceVersion")
+    change = {"metadata": {"annotations": {WAKE: f"{name}@{version}"}}}
+    certificates = intent.platform.certificates
+    return Write("patch", bundles_path(intent.platform), change, "ConfigMap", certificates, {}, change, False)
 
 
 def bundle_to_renew(intent: StorageIntent, seen: Readings) -> tuple[str, float | None]:
