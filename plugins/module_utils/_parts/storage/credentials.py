@@ -66,6 +66,9 @@ _INI_NAMES = {
 }
 """Names in the ini file of the generated Secret."""
 
+_OWN_CREDENTIALS = frozenset({"ibmcos"})
+"""Backends whose Pods get other credentials than those of the user Secret, which the operator fetches with them."""
+
 # -- reading -----------------------------------------------------------------------------------------------------------
 
 
@@ -77,6 +80,8 @@ def credential_refs(intent: StorageIntent, seen: Readings) -> list[Ref]:
     refs = [Ref("secret", namespaced(platform.namespace, "secrets", platform.user_secret))]
     if source:
         refs.append(Ref("source", namespaced(platform.namespace, "secrets", source)))
+    if intent.backend in _OWN_CREDENTIALS:
+        return refs
     if all(ref.label in seen for ref in refs) and (_changed(intent, seen) or _secret_is_newer(intent, seen)):
         refs.append(Ref("generated", generated_path(intent.platform)))
     return refs
@@ -159,7 +164,10 @@ def carries_credentials(backend: str, generated: object, wanted: Mapping[str, st
             found.update({name.strip(): value.strip() for name, sign, value in lines if sign})
     digests = {name: digest(value.strip()) for name, value in found.items()}
     if backend != "s3":
-        return all(value in digests.values() for value in wanted.values())
+        # Passed on under the same names, as variables; of several ways to log in the operator may take one.
+        passed = [key for key in wanted if key in digests]
+        same = bool(passed) and all(digests[key] == wanted[key] for key in passed)
+        return same or all(value in digests.values() for value in wanted.values())
     return all(any(digests.get(name) == value for name in (key, _INI_NAMES[key])) for key, value in wanted.items())
 
 

@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Denied, Reading
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Denied, Reading, digest
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage import plan as _storage
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.credentials import (
+    carries_credentials,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.intent import parse_intent
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
 from tests.unit._parts.storage.situations import (
@@ -204,3 +207,30 @@ def test_a_line_break_in_a_secret_made_by_hand_is_a_warning_while_it_serves() ->
     assert goal_of(plan).renewal is None, "the same key"
     for seen in ({"config": config(LIVE)}, {"config": config({"emptyDir": {}}), "deployments": serving}):
         assert any("line break" in text for text in decide(given, secret=slip, **seen).refusals)
+
+
+@pytest.mark.parametrize(
+    ("generated", "carried"),
+    [
+        ({"REGISTRY_STORAGE_SWIFT_USERNAME": "u", "REGISTRY_STORAGE_SWIFT_PASSWORD": "p"}, True),
+        ({"REGISTRY_STORAGE_SWIFT_USERNAME": "u", "REGISTRY_STORAGE_SWIFT_PASSWORD": "old"}, False),
+        ({"user": "u", "password": "p", "token": "t"}, True),
+        ({}, False),
+    ],
+    ids=["one way to log in", "another password", "other names", "nothing"],
+)
+def test_credentials_of_other_backends_are_passed_on_as_variables(generated: dict[str, str], carried: bool) -> None:
+    """The operator may leave out what it does not use, here the token."""
+    wanted = {"USERNAME": "u", "PASSWORD": "p", "TOKENID": "t"}
+    digests = {f"REGISTRY_STORAGE_SWIFT_{key}": digest(value) for key, value in wanted.items()}
+    assert carries_credentials("swift", secret(generated), digests) is carried
+
+
+def test_the_pods_on_ibmcos_get_other_credentials() -> None:
+    """The operator uses the key of the Secret itself, to fetch those of the bucket: nothing has to reach the Pods."""
+    given = params(backend="ibmcos", ibmcos={"bucket": "images", "iam_api_key": "new"})
+    want = parse_intent(given, ALAUDA)
+    seen: dict[str, Reading] = {"secret": secret({"REGISTRY_STORAGE_IBMCOS_IAMAPIKEY": "old"})}
+    known = {"config": config({"ibmcos": {"bucket": "images"}}), "deployments": (OPERATOR, REGISTRY), **seen}
+    assert _storage.needs(want, known) == []
+    assert goal_of(decide(given, **seen)).renewal is None
