@@ -187,6 +187,11 @@ def remarks(case: Case) -> tuple[str, ...]:
             "It is not proven that the Pods were started with the changed credentials or CA bundle: what the operator "
             f"passes on to them may not be read ({carried.hidden})."
         )
+    if case.signs.kept("left alone"):
+        warnings.append(
+            "The operator passes the changed CA bundle on, and has left the Pods as they are: as a rule they were "
+            "started with the same bundle before."
+        )
     if case.goal.capacity and not case.claim:
         warnings.append(
             f"Whether the volume has grown to {case.goal.capacity} is not proven: its claim cannot be read."

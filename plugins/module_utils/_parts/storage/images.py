@@ -59,13 +59,13 @@ def images_refs(platform: Platform, seen: Readings, lost: Loss | None) -> list[R
     return [] if lost is None or not _available(platform, seen) else [_catalog(platform, seen, "images")]
 
 
-def check_images(seen: Readings, lost: Loss | None, start: str, allowed: bool) -> Findings:
+def check_images(platform: Platform, seen: Readings, lost: Loss | None, start: str, allowed: bool) -> Findings:
     """What would be lost. start: the storage to begin with. allowed: whether the task may leave images behind."""
-    if lost is None or "images" not in seen:
+    if lost is None or not _available(platform, seen):
         return Findings()
-    catalog = seen["images"]
+    catalog = seen.get("images")
     if not isinstance(catalog, Mapping):
-        why = f" ({catalog.message})" if isinstance(catalog, Denied) else ""
+        why = f" ({catalog.message})" if isinstance(catalog, Denied) else ": with probe: skip the registry is not asked"
         return Findings.warn(
             "This change replaces the registry's Pod, and with it the emptyDir with its images. How many there are "
             f"could not be counted{why}."

@@ -54,6 +54,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.stora
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.intent import StorageIntent
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.trusted_ca import (
     bundle_to_renew,
+    check_passed_on,
     check_trusted_ca,
     trusted_ca_refs,
     wake_certificates,
@@ -95,7 +96,7 @@ def needs(intent: StorageIntent, seen: Readings) -> list[Ref]:
 def _images_refs(intent: StorageIntent, seen: Readings) -> list[Ref]:
     """Read once it is known what the spec shall be; a claim that is not read yet may decide about the strategy."""
     config = seen.get("config")
-    if not isinstance(config, Mapping) or "deployments" not in seen or intent.problems:
+    if not isinstance(config, Mapping) or "deployments" not in seen or intent.problems or intent.probe == "skip":
         return []
     spec = _desired_spec(intent, config, seen)
     lost = loss(spec, config)
@@ -122,6 +123,7 @@ def plan(intent: StorageIntent, seen: Readings) -> Plan[StorageGoal]:
         + check_claim(intent, seen)
         + _check_replicas(intent, config, seen)
         + check_trusted_ca(intent, seen)
+        + check_passed_on(intent, seen)
         + check_credentials(intent, seen)
         + _check_region(intent, config)
         + _check_switch(intent, spec, left_behind)
@@ -130,7 +132,7 @@ def plan(intent: StorageIntent, seen: Readings) -> Plan[StorageGoal]:
         return Plan(findings.refusals, findings.warnings)
     findings += Findings.warn(*filter(None, [mistake])) + check_made_bucket(seen, spec)
     allowed, start = intent.on_backend_change == "allow", _start(intent, spec["storage"])
-    findings += check_images(seen, loss(spec, config), start, allowed)
+    findings += check_images(intent.platform, seen, loss(spec, config), start, allowed)
     writes = (*findings.writes, *_config_writes(intent, spec, config, seen, findings.writes))
     if findings.refusals:
         return Plan(findings.refusals, findings.warnings, withheld=writes)

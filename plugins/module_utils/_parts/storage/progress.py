@@ -17,6 +17,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.pods import old_pods, terminating_pods
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.case import ELSEWHERE, Case, count
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.trusted_ca import UNRENEWED
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.fields import diff
 
 
@@ -58,6 +59,8 @@ def await_renewal(case: Case) -> None:
     same = case.deployment and not case.stale and template_edition(case.deployment) == renewal.before
     if same and case.signs.lasted("unrenewed") >= renewal.patience:
         case.signs.keep("no renewal")
+        if renewal.patience >= UNRENEWED:
+            case.signs.keep("left alone")
 
 
 def unready_condition(case: Case) -> str:

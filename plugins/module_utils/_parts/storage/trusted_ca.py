@@ -41,7 +41,7 @@ UNRENEWED_AT_REST = 3.0
 
 def trusted_ca_refs(intent: StorageIntent, seen: Readings) -> list[Ref]:
     """The ConfigMap and, where another bundle is to be stored, the operator's own copy of what the Pods have."""
-    name, platform = _name(intent), intent.platform
+    name, platform = _used_name(intent, seen), intent.platform
     if not name:
         return []
     refs = [Ref("ca", namespaced(platform.trusted_ca_namespace, "configmaps", name))]
@@ -66,12 +66,20 @@ def _may_lag(intent: StorageIntent, seen: Readings) -> bool:
     if not isinstance(live, Mapping) or deployment is None:
         return False
     used = mapping_at(seen.get("config"), "status", "storage", "s3", "trustedCA").get("name")
-    return used != _name(intent) or may_lag(deployment, live)
+    return used != _used_name(intent, seen) or may_lag(deployment, live)
 
 
 def _name(intent: StorageIntent) -> str:
     """Name of the ConfigMap; empty when none is to be used."""
     name = str((intent.options.get("trusted_ca") or {}).get("name") or "")
+    return name if is_object_name(name) else ""
+
+
+def _used_name(intent: StorageIntent, seen: Readings) -> str:
+    """Name of the ConfigMap that will be used: a CA that the task does not mention stays, and may have been changed."""
+    if intent.backend != "s3" or intent.options.get("trusted_ca"):
+        return _name(intent)
+    name = str(mapping_at(seen.get("config"), "spec", "storage", "s3", "trustedCA").get("name") or "")
     return name if is_object_name(name) else ""
 
 
@@ -82,18 +90,23 @@ def check_trusted_ca(intent: StorageIntent, seen: Readings) -> Findings:
         return Findings()
     if isinstance(live, Denied):
         return Findings.warn(f"Could not check the ConfigMap {name} ({live.message}).")
-    bundles, hidden = seen.get("bundles"), Findings()
-    if isinstance(bundles, Denied):
-        hidden = Findings.warn(
-            f"Could not check whether the operator has passed the CA bundle on to the Pods: ConfigMap "
-            f"{intent.platform.certificates} may not be read ({bundles.message})."
-        )
     if intent.options["trusted_ca"].get("pem") is None:
-        return hidden + Findings.refuse(*_problems(intent, name, live))
+        return Findings.refuse(*_problems(intent, name, live))
     bundle = _new_bundle(intent, live)
     if bundle is None:
-        return hidden
-    return hidden + Findings(writes=(_write(intent, name, live if isinstance(live, Mapping) else None, bundle),))
+        return Findings()
+    return Findings(writes=(_write(intent, name, live if isinstance(live, Mapping) else None, bundle),))
+
+
+def check_passed_on(intent: StorageIntent, seen: Readings) -> Findings:
+    """Whether it can be seen that the Pods have the bundle."""
+    bundles = seen.get("bundles")
+    if not isinstance(bundles, Denied):
+        return Findings()
+    return Findings.warn(
+        f"Could not check whether the operator has passed the CA bundle on to the Pods: ConfigMap "
+        f"{intent.platform.certificates} may not be read ({bundles.message})."
+    )
 
 
 def _problems(intent: StorageIntent, name: str, live: Reading) -> Iterator[str]:
@@ -174,6 +187,8 @@ def bundle_to_renew(intent: StorageIntent, seen: Readings) -> tuple[str, float |
         return "", None
     bundles, new = seen["bundles"], _new_bundle(intent, seen.get("ca"))
     stored = str(mapping_at(seen.get("ca"), "data").get(intent.platform.trusted_ca_key) or "")
+    if new is None and not stored:
+        return "", None
     wanted = digest(_unix_lines(stored) if new is None else new)
     if isinstance(bundles, Denied):
         return (wanted, UNRENEWED) if new is not None else ("", None)

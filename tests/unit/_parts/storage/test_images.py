@@ -62,6 +62,15 @@ def test_images_that_cannot_be_counted_are_a_warning() -> None:
     assert any("could not be counted (401 authentication required)" in text for text in plan.warnings)
 
 
+def test_a_registry_that_is_not_to_be_queried_is_not_asked() -> None:
+    """Then it is not known whether anything is lost."""
+    known = seen(None)
+    del known["images"]
+    given = params(backend="pvc", probe="skip")
+    assert needs(parse_intent(given, ALAUDA), known) == []
+    assert any("with probe: skip the registry is not asked" in text for text in decide(given, **known).warnings)
+
+
 @pytest.mark.parametrize(
     ("options", "lost"),
     [

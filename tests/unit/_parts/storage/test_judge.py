@@ -952,7 +952,12 @@ def test_a_bundle_the_pods_may_already_have_is_not_waited_for_indefinitely() -> 
     verdict, after, _history = watch(carrying("CA bundle", shape=checksum("old")), 30.0, CA)
     assert isinstance(verdict, Done)
     assert after >= trusted_ca.UNRENEWED
-    assert verdict.warnings == ()
+    assert any("has left the Pods as they are" in text for text in verdict.warnings)
+    assert CA.renewal is not None
+    resting = replace(CA, renewal=replace(CA.renewal, patience=trusted_ca.UNRENEWED_AT_REST))
+    verdict, after, _history = watch(carrying("CA bundle", shape=checksum("old")), 30.0, resting)
+    assert isinstance(verdict, Done)
+    assert (verdict.warnings, after < trusted_ca.UNRENEWED) == ((), True)
     assert "not passed the changed CA bundle on" in waiting(carrying(shape=checksum("old")), goal=CA)
     assert "renewed" in waiting(carrying("credentials", shape=checksum("old")), goal=KEYS)
 

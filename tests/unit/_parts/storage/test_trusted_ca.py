@@ -100,12 +100,16 @@ def test_another_ca_needs_another_rollout(bundles: Any, rolls: bool) -> None:
     ],
     ids=["newer, the same", "newer, not passed on", "newer, passed on, not rendered yet", "hidden", "older"],
 )
-@pytest.mark.parametrize("pem", [PEM, None], ids=["by the task", "by hand"])
+@pytest.mark.parametrize(
+    "given",
+    [{"trusted_ca": {"name": "s3-ca", "pem": PEM}}, {"trusted_ca": {"name": "s3-ca"}}, {}],
+    ids=["by the task", "by hand", "not mentioned"],
+)
 def test_a_bundle_that_never_reached_the_pods_is_noticed(
-    pem: str | None, stored: str, bundles: Reading, patience: float
+    given: dict[str, Any], stored: str, bundles: Reading, patience: float
 ) -> None:
     """Whoever stored it, and whatever restarted the Pods since: only what the operator passes on proves anything."""
-    want = parse_intent(params(backend="s3", s3={**S3, "trusted_ca": {"name": "s3-ca", "pem": pem}}), ALAUDA)
+    want = parse_intent(params(backend="s3", s3={**S3, **given}), ALAUDA)
     live = {"managementState": "Unmanaged", "s3": {**LIVE["s3"], "trustedCA": {"name": "s3-ca"}}}
     at = "2026-01-01T00:00:05Z"
     seen: dict[str, Reading] = {
@@ -131,3 +135,11 @@ def test_line_endings_of_another_system_are_not_another_ca() -> None:
     assert [write.kind for write in plan.writes] == ["Config"]
     made = decide(given, secret=secret(CREDENTIALS), ca=None)
     assert made.writes[0].body["data"]["ca-bundle.crt"] == PEM
+
+
+def test_a_bundle_that_the_task_does_not_mention_is_nobody_s_mistake() -> None:
+    """It is only looked at: whether it is there, and readable, is between its owner and the operator."""
+    live = config({"managementState": "Unmanaged", "s3": {**LIVE["s3"], "trustedCA": {"name": "s3-ca"}}})
+    for ca in (None, Denied("no"), {"data": {}}):
+        plan = decide(params(backend="s3", s3=S3), config=live, secret=secret(CREDENTIALS), ca=ca, bundles={})
+        assert (plan.refusals, plan.warnings, goal_of(plan).renewal) == ((), (), None)
