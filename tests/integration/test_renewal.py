@@ -139,6 +139,24 @@ def test_a_bundle_by_task_while_the_operator_lags(lab: Lab) -> None:
     assert not any("CA" in text or "certificate" in text for text in result["warnings"])
 
 
+def test_a_bundle_by_task_that_only_the_certificates_follow_late(lab: Lab) -> None:
+    """Everything else is contented all the while, and the Pods have the old bundle (operator fact 4.11)."""
+    options = on_s3(lab)
+    late = {"lab.alauda.io/passed-on-after": str(WITHOUT_A_NOTICE)}
+    lab.client.patch(BUNDLE, {"metadata": {"annotations": late}})
+    task = {"backend": "s3", "s3": {**options, "trusted_ca": {"name": "s3-ca", "pem": longer(lab, options)}}}
+    result = ok(lab.storage(**task))
+    lab.client.patch(BUNDLE, {"metadata": {"annotations": dict.fromkeys(late)}})
+    assert result["changed"] is True
+    assert result["warnings"] == []
+    states = [entry["state"] for entry in result["verification"]["timeline"]]
+    assert any("has not passed the changed CA bundle on" in state for state in states)
+    assert arrived(lab)
+    passed_on = lab.client.get(namespaced(NAMESPACE, "configmaps", ALAUDA.certificates))
+    assert passed_on is not None
+    assert task["s3"]["trusted_ca"]["pem"] in passed_on["data"].values()
+
+
 @pytest.mark.parametrize("pem", [True, False], ids=["made by the task", "made by hand"])
 def test_another_config_map_for_the_same_bucket(lab: Lab, pem: bool) -> None:
     """Naming it in Config does not wake the controller that passes bundles on (operator fact 4.11): the task does."""
