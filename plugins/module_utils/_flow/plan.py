@@ -7,7 +7,7 @@ Reading and writing happen in ``reconcile`` only.
 from __future__ import annotations
 
 import hashlib
-import os
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, Union
@@ -17,7 +17,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.fields import diff, owned
 
 JSON = Mapping[str, Any]
-_KEY = os.urandom(32)
+_KEY = secrets.token_bytes(32)
 """Without it a weak secret could be guessed from its digest in a log."""
 
 # -- reading -----------------------------------------------------------------------------------------------------------
