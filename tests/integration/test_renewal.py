@@ -144,8 +144,8 @@ def test_a_bundle_by_task_that_only_the_certificates_follow_late(lab: Lab) -> No
     options = on_s3(lab)
     late = {"lab.alauda.io/passed-on-after": str(WITHOUT_A_NOTICE)}
     lab.client.patch(BUNDLE, {"metadata": {"annotations": late}})
-    task = {"backend": "s3", "s3": {**options, "trusted_ca": {"name": "s3-ca", "pem": longer(lab, options)}}}
-    result = ok(lab.storage(**task))
+    wanted = longer(lab, options)
+    result = ok(lab.storage(backend="s3", s3={**options, "trusted_ca": {"name": "s3-ca", "pem": wanted}}))
     lab.client.patch(BUNDLE, {"metadata": {"annotations": dict.fromkeys(late)}})
     assert result["changed"] is True
     assert result["warnings"] == []
@@ -154,7 +154,7 @@ def test_a_bundle_by_task_that_only_the_certificates_follow_late(lab: Lab) -> No
     assert arrived(lab)
     passed_on = lab.client.get(namespaced(NAMESPACE, "configmaps", ALAUDA.certificates))
     assert passed_on is not None
-    assert task["s3"]["trusted_ca"]["pem"] in passed_on["data"].values()
+    assert wanted in passed_on["data"].values()
 
 
 @pytest.mark.parametrize("pem", [True, False], ids=["made by the task", "made by hand"])

@@ -140,6 +140,7 @@ def test_line_endings_of_another_system_are_not_another_ca() -> None:
 def test_a_bundle_that_the_task_does_not_mention_is_nobody_s_mistake() -> None:
     """It is only looked at: whether it is there, and readable, is between its owner and the operator."""
     live = config({"managementState": "Unmanaged", "s3": {**LIVE["s3"], "trustedCA": {"name": "s3-ca"}}})
-    for ca in (None, Denied("no"), {"data": {}}):
+    found: tuple[Reading, ...] = (None, Denied("no"), {"data": {}})
+    for ca in found:
         plan = decide(params(backend="s3", s3=S3), config=live, secret=secret(CREDENTIALS), ca=ca, bundles={})
         assert (plan.refusals, plan.warnings, goal_of(plan).renewal) == ((), (), None)
