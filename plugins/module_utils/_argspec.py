@@ -157,7 +157,7 @@ STORAGE: Spec = {
         },
     },
     "management_state": {"type": "str", "choices": ["Managed", "Unmanaged"], "default": "Managed"},
-    "storage_management_state": {"type": "str", "choices": ["Managed", "Unmanaged"], "default": "Unmanaged"},
+    "storage_management_state": {"type": "str", "choices": ["Managed", "Unmanaged"]},
     "replicas": {"type": "int"},
     "resources": _RESOURCES,
     "rollout_strategy": {"type": "str", "choices": ["RollingUpdate", "Recreate"]},

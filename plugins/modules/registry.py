@@ -62,8 +62,8 @@ options:
             type: str
           storage_class:
             description:
-              - StorageClass of a new claim. If not set, the cluster's default is used; the task is refused if
-                there is none.
+              - StorageClass of a new claim. If not set, the cluster's default is used. The task is refused if
+                there is none, unless an available volume made by hand matches the claim.
             type: str
           access_modes:
             description:
@@ -77,7 +77,8 @@ options:
               - ReadWriteMany
           expand:
             description:
-              - Grow an existing claim to O(registry_storage.pvc.size) if its StorageClass allows expansion.
+              - Grow an existing claim to O(registry_storage.pvc.size) if its StorageClass allows expansion,
+                and wait until its volume has grown.
             type: bool
             default: false
       s3:
@@ -339,13 +340,14 @@ options:
         description:
           - Who owns the storage. Always sent, because the operator otherwise keeps the value of an earlier
             backend.
+          - If not set, V(Managed) for O(registry_storage.backend=emptydir), which holds nothing of yours to
+            be kept, and V(Unmanaged) for every other backend.
           - With V(Managed), the operator changes settings of the bucket, and deletes the claim or empties the
             bucket when the registry is removed.
         type: str
         choices:
           - Managed
           - Unmanaged
-        default: Unmanaged
       replicas:
         description:
           - Number of registry Pods, at least 1. More than one needs storage that several Pods can write to.
@@ -383,6 +385,9 @@ options:
             is ever copied or deleted.
           - V(fail) refuses the task and names the old place; V(allow) continues and returns the place in
             C(parts.registry_storage.left_behind).
+          - The images in an emptyDir are lost when it is left. V(fail) refuses that too, if the registry says
+            that there are any; where it cannot be asked, and where only the Pod is replaced, this is a
+            warning.
         type: str
         choices:
           - fail

@@ -45,8 +45,8 @@ options:
           by value.
         type: str
       storage_class:
-        description: StorageClass of a new claim. If not set, the cluster's default is used; the task is refused if
-          there is none.
+        description: StorageClass of a new claim. If not set, the cluster's default is used. The task is refused if
+          there is none, unless an available volume made by hand matches the claim.
         type: str
       access_modes:
         description:
@@ -56,7 +56,8 @@ options:
         elements: str
         choices: [ReadWriteOnce, ReadWriteMany]
       expand:
-        description: Grow an existing claim to O(pvc.size) if its StorageClass allows expansion.
+        description: Grow an existing claim to O(pvc.size) if its StorageClass allows expansion, and wait until its
+          volume has grown.
         type: bool
         default: false
   s3:
@@ -261,11 +262,12 @@ options:
   storage_management_state:
     description:
       - Who owns the storage. Always sent, because the operator otherwise keeps the value of an earlier backend.
+      - If not set, V(Managed) for O(backend=emptydir), which holds nothing of yours to be kept, and V(Unmanaged) for
+        every other backend.
       - With V(Managed), the operator changes settings of the bucket, and deletes the claim or empties the bucket when
         the registry is removed.
     type: str
     choices: [Managed, Unmanaged]
-    default: Unmanaged
   replicas:
     description: Number of registry Pods, at least 1. More than one needs storage that several Pods can write to.
     type: int
@@ -293,6 +295,8 @@ options:
       - What to do when the registry's images are in a claim or bucket that the task would leave. Nothing is ever copied
         or deleted.
       - V(fail) refuses the task and names the old place; V(allow) continues and returns the place in RV(left_behind).
+      - The images in an emptyDir are lost when it is left. V(fail) refuses that too, if the registry says that there
+        are any; where it cannot be asked, and where only the Pod is replaced, this is a warning.
     type: str
     choices: [fail, allow]
     default: fail
@@ -318,7 +322,8 @@ notes:
     O(probe=write) also C(create), C(update), C(delete) on the first two), C(list) on Events to explain a timeout;
     C(get), C(list), C(watch), C(create), C(patch) on PersistentVolumeClaims and C(get), C(create), C(patch) on Secrets
     and ConfigMaps, as far as the options use them; C(list) on StorageClasses to create or grow a claim, C(get) to
-    explain one that is Pending; C(list), C(watch) on C(configs.imageregistry.operator.alauda.io) to wait."
+    explain one that is Pending; C(list) on PersistentVolumes to create a claim for a volume made by hand; C(list),
+    C(watch) on C(configs.imageregistry.operator.alauda.io) to wait."
 seealso:
   - name: Setting Up and Configuring the Registry
     description: The vendor's page whose storage recipes this module replaces.
@@ -390,7 +395,7 @@ written:
   type: list
   elements: dict
 left_behind:
-  description: Places with images that the registry no longer uses. Nothing there was touched.
+  description: Claims and buckets with images that the registry no longer uses. Nothing there was touched.
   returned: on success, and when a write or the verification failed
   type: list
   elements: str

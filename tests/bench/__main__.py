@@ -77,7 +77,7 @@ def generic_tasks() -> list[dict[str, Any]]:
     """The same objects through kubernetes.core.k8s, which verifies one condition and no rollout."""
     group = f"{ALAUDA.group}/{ALAUDA.version}"
     config = {"apiVersion": group, "kind": "Config", "metadata": {"name": "cluster"}}
-    storage = {"managementState": "Unmanaged", "emptyDir": {}}
+    storage = {"managementState": "Managed", "emptyDir": {}}
     settings = {
         "managementState": "Managed",
         "additionalRegistryHosts": ["registry.example.com"],

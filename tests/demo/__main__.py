@@ -367,8 +367,11 @@ class Demo:
         claim = {"registry_pvc_storage_class": "lab", "registry_pvc_size": "1Gi"}
         self.refused("storage_pvc", {**claim, "registry_storage_replicas": 2}, "ReadWriteOnce", "replicas")
 
+        chapter("An image would be lost with the development storage: leaving it needs consent")
+        self.refused("storage_pvc", claim, "would be lost", "on_backend_change")
+
         chapter("Persistent storage (PVC)")
-        self.configured("storage_pvc", claim)
+        self.configured("storage_pvc", {**claim, "registry_on_backend_change": "allow"})
 
         chapter("A secret key with a typo")
         bucket = self._cluster.s3_bucket("demo")

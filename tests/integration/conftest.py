@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs the modules against the embedded cluster: a real API server, real registry processes, a real S3 API.
 
-One cluster serves the whole session; every test starts from the same settled state (emptyDir, Unmanaged, one replica).
+One cluster serves the whole session; every test starts from the same settled state (emptyDir, Managed, one replica).
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import importlib
 import io
 import json
 import re
+import tarfile
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -339,6 +341,15 @@ def proxy(lab: Lab) -> Iterator[ApiProxy]:
     """A proxy that counts requests and injects faults, in front of the settled cluster's API server."""
     with ApiProxy(lab.kubeconfig) as running:
         yield running
+
+
+def push(lab: Lab, folder: Path) -> None:
+    """An image of one small layer, as repository team/tool."""
+    layer = folder / "layer.tar"
+    with tarfile.open(layer, "w") as archive:
+        archive.addfile(tarfile.TarInfo("file"))
+    image = f"{lab.cluster.registry_address}/team/tool:1"
+    lab.cluster.crane("append", "--new_layer", str(layer), "--new_tag", image, "--insecure")
 
 
 def writes(requests: list[Request]) -> list[Request]:

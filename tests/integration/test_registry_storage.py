@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
 from tests.cluster.proxy import ApiProxy
-from tests.integration.conftest import DEPLOYMENT, NAMESPACE, REFUSAL, Lab, writes
+from tests.integration.conftest import DEPLOYMENT, NAMESPACE, REFUSAL, Lab, push, writes
 from tests.integration.waiting import until
 
 pytestmark = pytest.mark.cluster
@@ -117,6 +118,48 @@ def test_a_claim_grows_on_request_only(lab: Lab) -> None:
     assert same["changed"] is False
 
 
+def volume_by_hand(lab: Lab, storage_class: str) -> None:
+    """A PersistentVolume of 1Gi that nobody resizes; the claim that is bound to it decides what is in it."""
+    spec = {
+        "capacity": {"storage": "1Gi"},
+        "accessModes": ["ReadWriteMany"],
+        "storageClassName": storage_class,
+        "persistentVolumeReclaimPolicy": "Retain",
+        "hostPath": {"path": "/nowhere"},
+    }
+    body = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": storage_class}, "spec": spec}
+    lab.client.create("/api/v1/persistentvolumes", body)
+
+
+def test_a_claim_that_nothing_resizes(lab: Lab) -> None:
+    """Requested is not grown; the second run, which has nothing to write, says so as well."""
+    name = f"never-{uuid.uuid4().hex[:6]}"
+    about = {"metadata": {"name": name}, "provisioner": "lab.alauda.io/nobody", "allowVolumeExpansion": True}
+    lab.client.create("/apis/storage.k8s.io/v1/storageclasses", {"apiVersion": "storage.k8s.io/v1", **about})
+    volume_by_hand(lab, name)
+    task: dict[str, Any] = {"backend": "pvc", "pvc": {"claim": lab.claim("ReadWriteMany", storage_class=name)}}
+    ok(lab.storage(**task))
+    grows = {"backend": "pvc", "pvc": {**task["pvc"], "size": "2Gi", "expand": True}}
+    for changed in (True, False):
+        result = lab.storage(**grows, wait_timeout=4)
+        assert result.get("failed"), result["verification"]["summary"]
+        assert result["changed"] is changed
+        assert "has 1Gi of the 2Gi requested" in result["msg"]
+
+
+def test_a_claim_on_a_volume_made_by_hand(lab: Lab) -> None:
+    """No StorageClass of that name exists: Kubernetes binds a claim to a volume with the same one."""
+    name = f"by-hand-{uuid.uuid4().hex[:6]}"
+    options = {"claim": name, "create": True, "size": "1Gi", "storage_class": name, "access_modes": ["ReadWriteMany"]}
+    refused = lab.storage(backend="pvc", pvc=options)
+    assert refused.get("failed")
+    assert f"StorageClass '{name}' does not exist" in refused["msg"]
+    assert "Nothing was written" in refused["msg"]
+    volume_by_hand(lab, name)
+    result = ok(lab.storage(backend="pvc", pvc=options))
+    assert result["verification"]["verdict"] == "done"
+
+
 def test_a_claim_that_was_forgotten_is_created_and_noticed(lab: Lab) -> None:
     """After a patch by hand the operator may wait for up to 1000 s; creating the claim makes it continue at once."""
     name = f"late-{uuid.uuid4().hex[:6]}"
@@ -206,6 +249,42 @@ def test_leaving_a_claim_needs_consent(lab: Lab) -> None:
     assert allowed["left_behind"] == [f"PersistentVolumeClaim {claim}"]
 
 
+def test_a_claim_that_was_never_bound_is_corrected_without_consent(lab: Lab) -> None:
+    """The operator has accepted it, whatever its phase; nothing was ever stored in it."""
+    wrong = lab.claim("ReadWriteMany", storage_class="none")
+    ok(lab.storage(backend="pvc", pvc={"claim": wrong}, wait=False))
+    until("the operator has accepted the claim", lambda: wrong in str(lab.config()["status"]), state=lab.config)
+    result = ok(lab.storage(backend="pvc", pvc={"claim": lab.claim("ReadWriteMany")}))
+    assert any(f"PersistentVolumeClaim {wrong} was never bound" in text for text in result["warnings"])
+    assert result["left_behind"] == []
+
+
+def test_development_storage_passes_the_page_s_check(lab: Lab) -> None:
+    """What the vendor's check looks at afterwards; every other storage stays the user's."""
+    ok(lab.storage(backend="emptydir", replicas=1))
+    assert lab.config()["spec"]["storage"] == {"emptyDir": {}, "managementState": "Managed"}
+    ok(lab.storage(backend="pvc", pvc={"claim": lab.claim("ReadWriteMany")}))
+    assert lab.config()["spec"]["storage"]["managementState"] == "Unmanaged"
+
+
+def test_images_in_an_emptydir_are_not_lost_without_a_word(lab: Lab, tmp_path: Path) -> None:
+    """Counted in check mode too; leaving them needs consent, replacing their Pod is reported."""
+    push(lab, tmp_path)
+    claim: dict[str, Any] = {"backend": "pvc", "pvc": {"claim": lab.claim("ReadWriteMany")}}
+    for check in (True, False):
+        refused = lab.run("registry_storage", check=check, **claim)
+        assert refused.get("failed")
+        assert "1 repository (team/tool) would be lost" in refused["msg"]
+        assert "Nothing was written" in refused["msg"]
+    other: dict[str, Any] = {"backend": "emptydir", "disable_redirect": True}
+    lost = "the images of 1 repository (team/tool) are lost"
+    announced = ok(lab.run("registry_storage", check=True, **other))
+    assert any(lost in text for text in announced["warnings"])
+    assert "team/tool" in lab.cluster.crane("catalog", lab.cluster.registry_address, "--insecure")
+    assert any(lost in text for text in ok(lab.storage(**other))["warnings"])
+    assert ok(lab.storage(**claim))["changed"] is True, "nothing is left to lose"
+
+
 def test_a_partial_write_cannot_happen(lab: Lab, proxy: ApiProxy) -> None:
     """The API server refuses the patch (here: by fault); the Secret that comes first has not been written either."""
     lab.delete("secrets", ALAUDA.user_secret)
@@ -284,6 +363,7 @@ def test_the_operators_refusal_is_quoted(lab: Lab, wrong: dict[str, Any], expect
     assert first["changed"] is True
     assert expected in first["msg"]
     assert "What to do:" in first["msg"]
+    assert "Meanwhile the registry still serves: 1 Pod from emptyDir." in first["msg"]
     assert first["verification"]["conditions"]["Available"]["status"] == "True"
     second = lab.fails(REFUSAL, **task)
     assert second["changed"] is False
@@ -442,6 +522,7 @@ def test_pods_that_never_become_ready(lab: Lab) -> None:
     result = lab.storage(backend="pvc", pvc={"claim": claim}, wait_timeout=8)
     assert result["failed"]
     assert result["verification"]["verdict"] == "failed"
+    assert "Meanwhile the registry still serves: 1 Pod from emptyDir." in result["msg"]
 
 
 def test_events_of_a_trouble_that_is_over_do_not_explain_a_timeout(lab: Lab) -> None:
@@ -609,7 +690,7 @@ def test_a_wait_in_which_nothing_happens_sends_no_requests(lab: Lab, proxy: ApiP
     requests = proxy.requests
     assert requests[-1].started - requests[0].started > 20
     written = max(number for number, item in enumerate(requests) if item in writes(requests))
-    probed = min(number for number, item in enumerate(requests) if "/proxy/v2/" in item.path)
+    probed = min(number for number, item in enumerate(requests) if "/proxy/v2/" in item.path and number > written)
     # From the write to the first request to the registry: each collection is listed once and watched from there.
     waiting = [(item.path.rpartition("/")[2], item.watch) for item in requests[written + 1 : probed]]
     assert sorted(waiting) == [

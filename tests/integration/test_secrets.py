@@ -68,7 +68,7 @@ def test_nothing_secret_is_printed(lab: Lab, tmp_path: Path, works: bool, way: s
     everything = shown.stdout + shown.stderr + (tmp_path / "log").read_text()
     assert ("failed=0" in shown.stdout) is True
     assert ("ignored=0" in shown.stdout and "rescued=0" in shown.stdout) is works
-    assert "sha256:" in everything
+    assert "fingerprint:" in everything
     assert shown.stdout.count("fatal: ") == (0 if works else 1)
     assert "censored" not in everything
     for value in (access, secret, http_secret, key):

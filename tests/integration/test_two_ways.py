@@ -119,7 +119,9 @@ def shown_by(tasks: list[dict[str, Any]], command: Path, folder: Path, lab: Lab,
 
 
 def steady(value: Any, path: tuple[str, ...] = ()) -> Any:
-    """A result without what always differs between two runs: times and versions of objects."""
+    """A result without what always differs between two runs: times, versions of objects, keys of fingerprints."""
+    if isinstance(value, str):
+        return re.sub(r"fingerprint:[0-9a-f]{12}", "fingerprint", value)
     if isinstance(value, dict):
         dropped = {"resourceVersion", "seconds", "lastTransitionTime", "timeline"}
         return {key: steady(item, (*path, key)) for key, item in value.items() if key not in dropped}

@@ -131,6 +131,14 @@ class Part(ABC, Generic[G, S]):
         """This part's own entries in the task's verification."""
         return {}
 
+    def note(self, goal: G, snapshot: S, history: History) -> Write | None:
+        """What to note on an object, for later runs, once a change is verified: something that shows only briefly."""
+        return None
+
+    def standing(self, goal: G, snapshot: S) -> str:
+        """A sentence about what works all the same although the goal was not reached; empty when it is not known."""
+        return ""
+
     def main_object(self, snapshot: S) -> JSON | None:
         """The main object as last seen."""
         return None

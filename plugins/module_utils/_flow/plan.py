@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, Union
@@ -22,6 +23,8 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.fields import diff, owned
 
 JSON = Mapping[str, Any]
+_KEY = secrets.token_bytes(32)
+"""Without it a weak secret could be guessed from its digest in a log."""
 
 # -- reading -----------------------------------------------------------------------------------------------------------
 
@@ -31,6 +34,8 @@ class Ref:
     """One thing to read: an object or, with ``collection``, all objects that the selectors choose.
 
     required: a 403 ends the run; otherwise the check that needs it is skipped with a warning.
+    foreign: not an object of the API server but what a Pod answers through its proxy: a JSON object, asked for once and
+        for a few seconds only. Everything else counts as not readable (Denied).
     keep: reduces each object of a large collection to what decisions need.
     """
 
@@ -38,6 +43,7 @@ class Ref:
     path: str
     collection: bool = False
     required: bool = False
+    foreign: bool = False
     field_selector: str = ""
     label_selector: str = ""
     keep: Callable[[JSON], JSON] | None = None
@@ -45,7 +51,7 @@ class Ref:
 
 @dataclass(frozen=True)
 class Denied:
-    """Stands in for an object that we are not allowed to read. message: the API server's refusal."""
+    """Stands in for what we cannot read, as a rule because we are not allowed to. message: why, in its own words."""
 
     message: str
 
@@ -209,6 +215,11 @@ def spec_patch(path: str, kind: str, name: str, desired: JSON, live: JSON) -> Wr
     return Write("patch", path, {"spec": patch}, kind, name, {"spec": before}, {"spec": after})
 
 
+def digest(text: str) -> str:
+    """A digest of a secret, with which two can be compared in this run; of no use to anybody who guesses."""
+    return hashlib.blake2b(text.encode(), key=_KEY, digest_size=16).hexdigest()
+
+
 def fingerprint(text: str) -> str:
-    """A short, stable digest of a secret: shows whether it changed, not what it is."""
-    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()[:12]
+    """A short digest of a secret: shows whether it changes, not what it is. Another one in the next run."""
+    return f"fingerprint:{digest(text)[:12]}"

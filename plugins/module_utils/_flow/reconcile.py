@@ -48,7 +48,8 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     ClientError,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import joined
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import redact
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import decoded
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import plain, redact
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.resources import public
 
@@ -62,6 +63,11 @@ SAMPLES = 12
 """In how many namespaces one content is tried before it counts as refused in all of them."""
 NAMED = 10
 """How many refused contents a message names."""
+FOREIGN_TIMEOUT = 5.0
+"""Seconds for the answer of a Pod while planning."""
+FOREIGN_BYTES = 256 * 1024
+"""The largest answer of a Pod that is read; a catalog's page of a thousand names is smaller."""
+_LONGEST_REASON = 200
 WORKERS = 12
 """Independent writes at a time: enough to keep an API server busy, too few to be throttled by fair queueing."""
 
@@ -420,8 +426,21 @@ class _Run(Generic[G, S]):
         result.values["verification"] = report.verification(course, main, extra, events)
         if isinstance(course.verdict, Done):
             result.warnings += course.verdict.warnings
+            if course.changed:
+                result.warnings += self._note(client, observation)
         else:
-            result.failure = report.failure(course, main, events)
+            standing = part.standing(observation.goal, observation.snapshot)
+            result.failure = " ".join(filter(None, (report.failure(course, main, events), standing)))
+
+    def _note(self, client: Client, observation: Observation[G, S]) -> list[str]:
+        """Carry out the part's note. Returns a warning when that fails: the verdict does not depend on it."""
+        note = self.part.note(observation.goal, observation.snapshot, observation.history)
+        try:
+            if note is not None:
+                send(client, note, dry_run=False)
+        except (ApiError, ClientError) as error:
+            return [f"Later runs will not know of this: {error}"]
+        return []
 
     def _confirmed(self, client: Client, done: Done, known: Sequence[str]) -> Verdict:
         """Check that nobody has changed it since: planning once more must find nothing to write. known: warnings."""
@@ -559,6 +578,8 @@ class _Reader:
         return self._known[key]
 
     def _read(self, ref: Ref) -> Reading:
+        if ref.foreign:
+            return self._ask(ref)
         try:
             if ref.collection:
                 items, _version = self._client.list(
@@ -578,6 +599,17 @@ class _Reader:
             if error.status == 403 and not ref.required:
                 return Denied(error.message)
             raise
+
+    def _ask(self, ref: Ref) -> Reading:
+        """What a Pod answers through the API server; a Pod that is not well must not delay the task."""
+        try:
+            reply = self._client.raw("GET", ref.path, retry=False, read_timeout=FOREIGN_TIMEOUT, limit=FOREIGN_BYTES)
+        except ClientError as error:
+            return Denied(str(error))
+        content = decoded(reply.body) if reply.status == 200 else None
+        if isinstance(content, dict):
+            return content
+        return Denied(plain(f"{reply.status} {reply.text[:_LONGEST_REASON]}"))
 
 
 def send(client: Client, write: Write, dry_run: bool) -> JSON:

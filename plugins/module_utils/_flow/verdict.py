@@ -171,6 +171,11 @@ class Signs:
         """Whether keep() was ever called with ``sign``."""
         return f"kept:{sign}" in self._since
 
+    def keep_first(self, sign: str, value: str) -> None:
+        """Record the first value of something, as ``sign:value``; later ones are not recorded."""
+        if not any(known.startswith(f"kept:{sign}:") for known in self._since):
+            self.keep(f"{sign}:{value}")
+
     def history(self) -> History:
         """What to hand to the next judgement."""
         return History(since=self._since)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
@@ -14,7 +16,11 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     mappings_at,
     number_at,
     observed_generation,
+    written,
 )
+
+_CHECKSUM = "/dependencies-checksum"
+"""How the name of the operator's annotation ends, whatever the API group (operator facts 0.8 and 4.8)."""
 
 # -- the template ------------------------------------------------------------------------------------------------------
 
@@ -49,6 +55,31 @@ def label_selector(deployment: JSON) -> str:
     """The Deployment's selector as a query for its Pods; empty when it has none."""
     labels = mapping_at(deployment, "spec", "selector", "matchLabels")
     return ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
+
+
+def template_edition(deployment: JSON) -> str:
+    """What changes whenever the operator renders other Pods: its checksum of all that they read when they start.
+
+    Without that annotation, the Deployment and its whole template, except for what kubectl adds to restart the Pods.
+    """
+    annotations = mapping_at(deployment, "spec", "template", "metadata", "annotations")
+    checksum = next((str(text) for key, text in annotations.items() if key.endswith(_CHECKSUM)), "")
+    if checksum or not deployment:
+        return checksum
+    template = mapping_at(deployment, "spec", "template")
+    own = {key: text for key, text in annotations.items() if not key.startswith("kubectl.kubernetes.io/")}
+    shape = [mapping_at(deployment, "metadata").get("uid"), template.get("spec"), own]
+    return hashlib.sha256(json.dumps(shape, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def template_rendered(deployment: JSON) -> str:
+    """When the operator last wrote the Pods' template (RFC 3339), "" when that does not show.
+
+    By who owns its checksum or else the containers: a restart or an annotation by hand is not a rendering.
+    """
+    template = ("spec", "template")
+    checksum = written(deployment, *template, "metadata", "annotations", f"*{_CHECKSUM}")
+    return checksum or written(deployment, *template, "spec", "containers")
 
 
 # -- the rollout -------------------------------------------------------------------------------------------------------

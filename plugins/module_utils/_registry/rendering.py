@@ -140,6 +140,24 @@ def storage_location(spec: JSON, backend: str) -> str:
     return f"{backend}/{name}" if name else backend
 
 
+_PLACES = (("S3", "BUCKET"), ("SWIFT", "CONTAINER"), ("GCS", "BUCKET"), ("AZURE", "CONTAINER"))
+"""Driver and the last part of the variable with the place of the images."""
+
+
+def place_of_images(workload: JSON, name: str) -> str:
+    """Where a Deployment or its Pods keep the images, in the words of storage_location; "" when it does not show.
+
+    workload: a Deployment, or a Pod as the template of one. name: of the registry's container.
+    """
+    variables, mounted = environment(workload, name), volume(workload, STORAGE_VOLUME)
+    driver = variables.get("REGISTRY_STORAGE")
+    if driver == "filesystem":
+        claim = mapping_at(mounted, "persistentVolumeClaim").get("claimName")
+        return f"pvc/{claim}" if claim else "emptyDir" if "emptyDir" in mounted else ""
+    places = (variables.get(f"REGISTRY_STORAGE_{kind}_{field}") for kind, field in _PLACES if kind.lower() == driver)
+    return next((f"{driver}/{place}" for place in places if place), driver or "")
+
+
 def deployment_difference(expected: ExpectedDeployment, deployment: JSON, name: str) -> str:
     """What in the Deployment is not as expected, as a short phrase; empty when nothing is.
 

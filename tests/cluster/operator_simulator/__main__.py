@@ -49,7 +49,7 @@ class Operator:
 
         def settle() -> None:
             with contextlib.suppress(ApplyError):
-                certificates.sync()
+                certificates.settle()
 
         registry = RegistryController(self.cluster, settle)
         pruner = PrunerController(self.cluster)

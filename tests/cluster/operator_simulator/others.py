@@ -7,6 +7,7 @@ import base64
 import json
 import logging
 import threading
+import time
 import uuid
 from copy import deepcopy
 from datetime import UTC, datetime
@@ -78,17 +79,28 @@ class PrunerController:
 
 
 class CertificatesController:
-    """ConfigMap ``image-registry-certificates``; reads Config but is not woken by it (operator fact 4.11)."""
+    """ConfigMap ``image-registry-certificates``; reads Config but is not woken by it (operator fact 4.11).
+
+    A trusted CA with the annotation ``lab.alauda.io/passed-on-after`` (seconds) is noticed that much later.
+    """
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self._lock = threading.Lock()
+        self._noticed: dict[str, float] = {}
 
     def sync(self) -> None:
-        """One reconcile; ApplyError asks for a retry."""
+        """One reconcile of the controller's own thread; ApplyError asks for a retry."""
+        config = self.cluster.caches["Config"].get(names.SINGLETON)
+        if config is not None:
+            self.cluster.stop.wait(self._late(config))
+        self.settle()
+
+    def settle(self) -> None:
+        """The same, at once: nothing happens while a trusted CA has not been noticed yet."""
         with self._lock:
             config = self.cluster.caches["Config"].get(names.SINGLETON)
-            if config is None:
+            if config is None or self._late(config) > 0:
                 return
             failure: ApplyError | None = None
             try:
@@ -98,6 +110,14 @@ class CertificatesController:
             self._report(failure)
         if failure:
             raise failure
+
+    def _late(self, config: Json) -> float:
+        """Seconds until the trusted CA, as it is now, is noticed."""
+        name = dig(config, "spec", "storage", "s3", "trustedCA", "name")
+        meta = (self.cluster.config_map(name) or {}).get("metadata") or {} if name else {}
+        after = float((meta.get("annotations") or {}).get("lab.alauda.io/passed-on-after") or 0)
+        seen = self._noticed.setdefault(str(meta.get("resourceVersion")), time.monotonic()) if after else 0.0
+        return max(0.0, seen + after - time.monotonic()) if after else 0.0
 
     def _render(self, config: Json) -> Json:
         data = {}

@@ -15,6 +15,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan i
     Write,
     spec_patch,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.cron import never_runs
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import apply
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
     generation,
@@ -53,10 +54,17 @@ def plan(intent: PrunerIntent, seen: Readings) -> Plan[PrunerGoal]:
     if refusals:
         return Plan(refusals, withheld=writes)
     return Plan(
+        warnings=tuple(_schedule_remarks(spec)),
         writes=writes,
         checks=_cronjob_checks(platform, changed, mapping_at(live, "spec")),
         goal=PrunerGoal(spec, generation(live), platform),
     )
+
+
+def _schedule_remarks(spec: JSON) -> Iterator[str]:
+    schedule = str(spec.get("schedule") or "")
+    if never_runs(schedule):
+        yield f"schedule: {schedule!r} is accepted but never comes: no year has such a day, so nothing is ever pruned."
 
 
 def _creation(intent: PrunerIntent) -> Write:

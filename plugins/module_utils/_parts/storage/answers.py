@@ -15,8 +15,14 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdic
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import condition
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import plain
-from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.case import ELSEWHERE, Case, short
-from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import StorageNeed
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.case import (
+    ELSEWHERE,
+    MADE,
+    Case,
+    short,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import Carried, StorageNeed
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.images import made_by_the_operator
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.messages import explain_storage
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.probe import Answer, Probe
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.rendering import (
@@ -179,20 +185,26 @@ def remarks(case: Case) -> tuple[str, ...]:
     warnings = []
     if isinstance(case.snapshot.log, tuple):
         warnings += [f"log of {finding.pod} ({finding.kind}): {finding.line}" for finding in case.snapshot.log]
-    over = case.goal.deployment_generation_over
-    if case.signs.kept("no renewal") and over is not None and not case.renewed(over):
+    carried = case.snapshot.carried
+    if isinstance(carried, Carried) and carried.hidden:
         warnings.append(
-            "The operator did not renew the Pods for the changed CA bundle: either they were started with this "
-            "bundle before, or the operator has not noticed it."
+            "It is not proven that the Pods were started with the changed credentials or CA bundle: what the operator "
+            f"passes on to them may not be read ({carried.hidden})."
+        )
+    if case.signs.kept("left alone"):
+        warnings.append(
+            "The operator passes the changed CA bundle on, and has left the Pods as they are: as a rule they were "
+            "started with the same bundle before."
+        )
+    if case.goal.capacity and not case.claim:
+        warnings.append(
+            f"Whether the volume has grown to {case.goal.capacity} is not proven: its claim cannot be read."
         )
     certificates = condition(case.config, "ImageRegistryCertificatesControllerDegraded")
     if case.degraded.true and case.degraded.reason in ELSEWHERE:
         warnings.append(f"{case.degraded.text}: {plain(case.degraded.message)}")
-    if case.signs.kept("made"):
-        warnings.append(
-            f"{storage_location(case.spec, 's3')} did not exist: the operator has created it, empty. Check the "
-            "bucket's name if there should have been images in it."
-        )
+    if case.signs.kept(MADE):
+        warnings.append(made_by_the_operator(storage_location(case.spec, "s3")))
     if case.goal.backend == "s3" and certificates.true:
         warnings.append(f"{certificates.text}: {plain(certificates.message)}")
     return tuple(warnings)

@@ -15,7 +15,10 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdic
     Waiting,
     not_observed,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.deployment import rollout
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.deployment import (
+    rollout,
+    template_edition,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
     NOTHING,
     being_deleted,
@@ -28,6 +31,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.pods import terminating_pods
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import (
     JSON,
+    Carried,
     StorageGoal,
     StorageNeed,
     StorageSnapshot,
@@ -37,8 +41,14 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._registry.re
     expected_deployment,
 )
 
+MADE = "made"
+"""Sign that the operator has created the bucket."""
 ELSEWHERE = frozenset({"IngressDegraded", "RouteDegraded"})
 """Trouble with exposing the registry: it stays available (operator fact 0.5), so a rollout only warns of it."""
+RENDERING = 1.0
+"""From when the operator carries a changed value until it has rendered the Deployment with it."""
+CARRIED_AGAIN = 5.0
+"""Between two looks at the operator's own objects while nothing else shows that it has been at work."""
 _CLAIM_NOT_FOUND = re.compile(r"persistentvolumeclaims? \"(?P<name>[^\"]+)\" not found")
 
 
@@ -59,6 +69,9 @@ class Case:
         self.progressing = condition(self.config, "Progressing")
         self.degraded = condition(self.config, "Degraded")
         self.rollout = rollout(self.deployment)
+        if self.carried:
+            self.carried_since = signs.hold("carried")
+            signs.keep_first("carried beside", template_edition(self.deployment))
         self.stale = (
             deployment_difference(
                 expected_deployment(self.spec, goal.spec, goal.backend), self.deployment, goal.container
@@ -75,15 +88,36 @@ class Case:
     @property
     def ours(self) -> bool:
         """Whether the Deployment is the one rendered from our Config, and its controller has taken note of it."""
-        over = self.goal.deployment_generation_over
-        renewed = over is None or self.renewed(over) or self.signs.kept("no renewal")
-        return bool(self.deployment) and not being_deleted(self.deployment) and not self.stale and renewed
+        there = bool(self.deployment) and not being_deleted(self.deployment)
+        return there and not self.stale and not self.unrenewed
 
-    def renewed(self, over: int) -> bool:
-        """Whether the Deployment is newer than that generation, or another one."""
-        meta = mapping_at(self.deployment, "metadata")
-        another = bool(self.goal.deployment_uid) and meta.get("uid") != self.goal.deployment_uid
-        return another or generation(self.deployment) > over
+    @property
+    def unrenewed(self) -> str:
+        """What shows that the Pods do not have the credentials or the CA bundle yet; empty when they do.
+
+        The operator copies them into objects of its own first, and renders the Deployment anew afterwards. A template
+        that was there already when the copy was seen first may be from before: then it gets a moment to be replaced.
+        """
+        renewal, carried = self.goal.renewal, self.snapshot.carried
+        if renewal is None or self.signs.kept("no renewal"):
+            return ""
+        if not isinstance(carried, Carried):
+            return "whether the operator has passed on what changed is being read"
+        if not self.carried:
+            missing = " and ".join(sorted(renewal.wanted - carried.parts))
+            return f"the Pods have not been renewed: the operator has not passed the changed {missing} on to them yet"
+        edition = template_edition(self.deployment)
+        if edition == renewal.before:
+            return f"the Deployment has not been renewed for the changed {' and '.join(sorted(renewal.wanted))} yet"
+        if self.signs.kept(f"carried beside:{edition}") and self.signs.now - self.carried_since < RENDERING:
+            return "checking whether the Deployment is renewed once more"
+        return ""
+
+    @property
+    def carried(self) -> bool:
+        """Whether the operator's own objects carry all that has to be renewed, as far as they may be read."""
+        renewal, carried = self.goal.renewal, self.snapshot.carried
+        return renewal is not None and isinstance(carried, Carried) and carried.holds(renewal)
 
     @property
     def serves(self) -> bool:
@@ -158,7 +192,7 @@ class Case:
         exists = condition(self.config, "StorageExists")
         made = exists.true and exists.reason == "Creation Successful" and "bucket" in exists.message.lower()
         if self.goal.backend == "s3" and self.fresh and made:
-            self.signs.keep("made")
+            self.signs.keep(MADE)
 
     def unnoticed(self) -> Waiting:
         """Waiting for the operator to look at this generation."""
@@ -167,10 +201,20 @@ class Case:
     def waiting(self, why: str, *needs: Need) -> Waiting:
         """Waiting for the operator or the rollout; from now on, old Pods and the log matter as well."""
         self.signs.keep("moved")
+        if self._carried_due:
+            needs = (*needs, StorageNeed.CARRIED)
         class_name = mapping_at(self.claim, "spec").get("storageClassName")
         if self.claim_phase not in ("", "Bound") and class_name and self.snapshot.storage_class is UNSEEN:
             needs = (*needs, StorageNeed.STORAGE_CLASS)
         return Waiting(why, frozenset(needs))
+
+    @property
+    def _carried_due(self) -> bool:
+        """Whether to look (again) at the objects in which the operator passes on credentials and certificates."""
+        if self.goal.renewal is None or self.carried:
+            return False
+        carried = self.snapshot.carried
+        return not isinstance(carried, Carried) or self.signs.now - carried.at >= CARRIED_AGAIN
 
 
 def short(text: str, limit: int = 160) -> str:

@@ -35,8 +35,19 @@ def claim_refs(intent: StorageIntent, seen: Readings) -> list[Ref]:
     if not _uses_claim(intent):
         return []
     path = namespaced(intent.platform.namespace, "persistentvolumeclaims", intent.options["claim"])
-    classes = [Ref("classes", "/apis/storage.k8s.io/v1/storageclasses", collection=True)]
-    return [Ref("claim", path), *(classes if _needs_classes(intent, seen) else [])]
+    refs = [Ref("claim", path)]
+    if _needs_classes(intent, seen):
+        refs.append(Ref("classes", "/apis/storage.k8s.io/v1/storageclasses", collection=True))
+    if _lacks_class(intent, seen):
+        refs.append(Ref("volumes", "/api/v1/persistentvolumes", collection=True, keep=_volume))
+    return refs
+
+
+def _volume(item: JSON) -> JSON:
+    """What counts of a PersistentVolume; where it is, and how it is mounted, is nobody's business."""
+    kept = ("capacity", "accessModes", "storageClassName", "volumeMode", "claimRef")
+    spec = {key: value for key, value in mapping_at(item, "spec").items() if key in kept}
+    return {"metadata": {"name": mapping_at(item, "metadata").get("name")}, "spec": spec, "status": item.get("status")}
 
 
 def _uses_claim(intent: StorageIntent) -> bool:
@@ -81,7 +92,7 @@ def check_claim(intent: StorageIntent, seen: Readings) -> Findings:
     if isinstance(claim, Mapping):
         return _check_existing(intent, claim) + _check_size(intent, claim, seen.get("classes"))
     if intent.options.get("create"):
-        return _check_class(intent, seen.get("classes")) + Findings(writes=(_creation(intent, seen),))
+        return _check_class(intent, seen) + Findings(writes=(_creation(intent, seen),))
     return Findings.refuse(
         f"PersistentVolumeClaim {name} does not exist in {intent.platform.namespace}. The operator does not watch for "
         "it, so create it first, or set pvc.create: true with size, storage_class and access_modes."
@@ -113,21 +124,53 @@ def _creation(intent: StorageIntent, seen: Readings) -> Write:
     )
 
 
-def _check_class(intent: StorageIntent, classes: Reading) -> Findings:
-    """Whether there is a StorageClass that would make a volume for the new claim."""
+def _lacks_class(intent: StorageIntent, seen: Readings) -> bool:
+    """Whether no StorageClass would make a volume for the new claim; False when that is not known."""
+    classes, name = seen.get("classes"), intent.options.get("storage_class")
+    if seen.get("claim") is not None or not isinstance(classes, tuple):
+        return False
+    return not any(map(_is_default, classes)) if name is None else bool(name) and named(classes, name) is None
+
+
+def _check_class(intent: StorageIntent, seen: Readings) -> Findings:
+    """Whether there is a StorageClass that would make a volume for the new claim, or a volume made by hand."""
+    classes, volumes = seen.get("classes"), seen.get("volumes")
     if not isinstance(classes, tuple):
         message = classes.message if isinstance(classes, Denied) else "not read"
         return Findings.warn(f"Could not check the StorageClass ({message}).")
+    if not _lacks_class(intent, seen):
+        return Findings()
     name = intent.options.get("storage_class")
-    known = {str(mapping_at(item, "metadata").get("name")): item for item in classes}
-    listed = ", ".join(sorted(known)) or "none"
-    if name and name not in known:
-        return Findings.refuse(f"StorageClass {name!r} does not exist; the cluster has: {listed}.")
-    if name is None and not any(_is_default(item) for item in classes):
-        return Findings(
-            (f"pvc.storage_class: not given, and the cluster has no default StorageClass; it has: {listed}.",)
+    listed = ", ".join(sorted(str(mapping_at(item, "metadata").get("name")) for item in classes)) or "none"
+    if name is None:
+        lack = f"pvc.storage_class: not given, and the cluster has no default StorageClass; it has: {listed}."
+    else:
+        lack = f"StorageClass {name!r} does not exist; the cluster has: {listed}."
+    if isinstance(volumes, Denied):
+        return Findings.warn(
+            f"{lack} Whether there is a PersistentVolume made by hand for the claim could not be checked "
+            f"({volumes.message})."
         )
-    return Findings()
+    if isinstance(volumes, tuple) and any(_serves(intent, seen, volume) for volume in volumes):
+        return Findings()
+    return Findings.refuse(f"{lack} There is also no available PersistentVolume that was made for such a claim.")
+
+
+def _serves(intent: StorageIntent, seen: Readings, volume: JSON) -> bool:
+    """Whether Kubernetes would bind the new claim to this volume."""
+    spec, options = mapping_at(volume, "spec"), intent.options
+    reserved = mapping_at(spec, "claimRef")
+    theirs = (reserved.get("namespace"), reserved.get("name")) != (intent.platform.namespace, options["claim"])
+    phase = mapping_at(volume, "status").get("phase") or "Pending"
+    if (reserved and theirs) or phase not in ("Available", "Pending"):
+        return False
+    try:
+        room = parse_quantity(mapping_at(spec, "capacity").get("storage")) >= parse_quantity(options.get("size"))
+    except ValueError:
+        return False
+    fits = set(access_modes(intent, seen)) <= set(spec.get("accessModes") or ())
+    same = (spec.get("storageClassName") or "") == (options.get("storage_class") or "")
+    return room and fits and same and spec.get("volumeMode") != "Block"
 
 
 def _is_default(storage_class: JSON) -> bool:
@@ -191,11 +234,19 @@ def _growth(intent: StorageIntent, claim: JSON) -> int:
     return (left > right) - (left < right)
 
 
+def wanted_capacity(intent: StorageIntent, seen: Readings) -> str:
+    """The size that the claim's volume must reach, as the task gives it; empty when the task lets it be."""
+    claim = seen.get("claim")
+    if not _uses_claim(intent) or not isinstance(claim, Mapping) or not intent.options.get("expand"):
+        return ""
+    return str(intent.options.get("size") or "") if _growth(intent, claim) >= 0 else ""
+
+
 def _check_size(intent: StorageIntent, claim: JSON, classes: Reading) -> Findings:
     name, wanted, requested = intent.options["claim"], intent.options.get("size"), _requested(claim)
     growth = _growth(intent, claim)
     if growth == 0:
-        return Findings.warn(*_not_grown_yet(intent, claim))
+        return Findings() if intent.options.get("expand") else Findings.warn(*_not_grown_yet(intent, claim))
     differs = f"PersistentVolumeClaim {name} requests {requested}; {wanted} was requested by the task."
     if growth < 0:
         return Findings.warn(f"{differs} A claim cannot shrink, so it is left as it is.")

@@ -33,10 +33,22 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     owned_pods,
     staying_pods,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.credentials import (
+    carries_credentials,
+    generated_path,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import (
+    BUNDLE,
+    CREDENTIALS,
     JSON,
+    Carried,
+    Renewal,
     StorageGoal,
     StorageSnapshot,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.trusted_ca import (
+    bundles_path,
+    carries_bundle,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.log import LogFinding, classify
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
@@ -214,6 +226,24 @@ def deployment(client: Client, platform: Platform) -> Seen:
     except (ApiError, ClientError):
         return UNSEEN
     return items[0] if items else None
+
+
+def carried(client: Client, platform: Platform, backend: str | None, renewal: Renewal) -> Carried:
+    """Which of the changed credentials and CA bundle the operator's own objects carry."""
+    parts: set[str] = set()
+    hidden = ""
+    try:
+        if renewal.credentials:
+            generated = client.get(generated_path(platform))
+            if carries_credentials(backend or "", generated, renewal.credentials):
+                parts.add(CREDENTIALS)
+        if renewal.bundle and carries_bundle(client.get(bundles_path(platform)), renewal.bundle):
+            parts.add(BUNDLE)
+    except ApiError as error:
+        hidden = error.message if error.status == 403 else ""
+    except ClientError:
+        pass  # read again later
+    return Carried(time.monotonic(), frozenset(parts), hidden)
 
 
 def storage_class(client: Client, name: str) -> Seen:

@@ -28,6 +28,52 @@ class StorageNeed(Need):
     LOG = "log"
     STORAGE_CLASS = "storage class"
     DEPLOYMENT = "deployment"
+    CARRIED = "carried"
+
+
+CREDENTIALS = "credentials"
+BUNDLE = "CA bundle"
+"""What can have to be renewed; also the words for it in messages."""
+
+
+@dataclass(frozen=True)
+class Renewal:
+    """What has to reach the Pods although it shows in no field of the spec. The operator copies it first into objects
+    of its own, which the Pods read when they start, and then renders the Deployment anew (operator facts 4.8 and 4.11).
+
+    credentials: digest of each wanted credential by key of the user Secret. bundle: digest of the CA bundle. Empty:
+        these do not matter.
+    before: edition of the Pod template at planning, which has to be replaced.
+    patience: seconds after which a template that stays the same, although the operator's objects carry everything,
+        counts as rendered from the same content; None when it certainly was not.
+    """
+
+    credentials: Mapping[str, str]
+    bundle: str
+    before: str
+    patience: float | None = None
+
+    @property
+    def wanted(self) -> frozenset[str]:
+        """What the operator's own objects have to carry."""
+        named = ((CREDENTIALS, self.credentials), (BUNDLE, self.bundle))
+        return frozenset(name for name, digests in named if digests)
+
+
+@dataclass(frozen=True)
+class Carried:
+    """Of what is wanted, what the operator's own objects carried. at: monotonic seconds.
+
+    hidden: why they could not be read; empty when they could.
+    """
+
+    at: float
+    parts: frozenset[str]
+    hidden: str = ""
+
+    def holds(self, renewal: Renewal) -> bool:
+        """Whether nothing that can be read is missing."""
+        return bool(self.hidden) or renewal.wanted <= self.parts
 
 
 @dataclass(frozen=True)
@@ -37,24 +83,21 @@ class StorageGoal:
     spec: owned fields of Config.spec in merge patch form (None = must be absent or empty).
     backend: key in spec.storage ("emptyDir", "pvc", "s3", …), or None when storage is not this task's business.
     claim: name of the claim whose binding matters, None without one.
+    capacity: size that the claim's volume must have (a quantity), "" when that does not matter.
     min_generation: metadata.generation of Config after our write, or as read when nothing was written.
     config_uid: which Config that generation belongs to.
-    deployment_generation_over: the Deployment's generation must be greater than this one; set when something that
-        shows in no spec field was changed (credentials, a CA bundle), so that the old rollout is never taken for ours.
-    deployment_uid: which Deployment that generation belongs to ("" when not known); another one is newer in any case.
     changed_at: when Config or what goes with it was last written, by the API server's clock; "" when not known.
-    renewal_may_not_come: the Pods may have been started with these values already, and nobody can tell beforehand.
+    renewal: credentials or a CA bundle that have to reach the Pods; None when the Pods have them.
     """
 
     spec: JSON
     min_generation: int
     backend: str | None = None
     claim: str | None = None
-    deployment_generation_over: int | None = None
-    deployment_uid: str = ""
+    capacity: str = ""
+    renewal: Renewal | None = None
     changed_at: str = ""
     config_uid: str = ""
-    renewal_may_not_come: bool = False
     probe: str = "auto"  # "auto", "require", "write", "skip"
     container: str = "registry"
 
@@ -73,6 +116,7 @@ class StorageSnapshot(Snapshot):
     claim: Seen = UNSEEN
     storage_class: Seen = UNSEEN
     requested_at: float = float("-inf")
+    carried: Carried | Unseen = UNSEEN
     probes: tuple[Probe, ...] | Unseen = UNSEEN
     log: tuple[LogFinding, ...] | Unseen = UNSEEN
 

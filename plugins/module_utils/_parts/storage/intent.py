@@ -114,8 +114,9 @@ def parse_intent(params: JSON, platform: Platform) -> StorageIntent:
     options: JSON = params.get(backend) or {}
     if backend == "pvc" and not options:
         options = {"claim": "image-registry", "create": False, "expand": False}
+    state = params.get("storage_management_state") or ("Managed" if backend == "emptydir" else "Unmanaged")
     storage: dict[str, Any] = {
-        "managementState": params["storage_management_state"],
+        "managementState": state,
         key: _backend_spec(backend, options),
     }
     spec: dict[str, Any] = {"managementState": params["management_state"], "storage": storage}
@@ -135,7 +136,7 @@ def parse_intent(params: JSON, platform: Platform) -> StorageIntent:
     ]
     problems += _claim_problems(options) if backend == "pvc" else _text_problems(backend, options)
     if backend == "s3":
-        problems += _s3_problems(options, params["storage_management_state"])
+        problems += _s3_problems(options, state)
     problems += _resource_problems(spec["resources"]) if given is not None else []
     problems += _number_problems(params)
     problems += _credential_problems(backend, options)
@@ -151,7 +152,7 @@ def parse_intent(params: JSON, platform: Platform) -> StorageIntent:
         on_backend_change=params["on_backend_change"],
         probe=params["probe"],
         problems=tuple(problems),
-        warnings=tuple(_s3_warnings(options)) if backend == "s3" else (),
+        warnings=tuple(_s3_warnings(options) if backend == "s3" else _claim_warnings(options)),
     )
 
 
@@ -234,6 +235,15 @@ def _claim_problems(options: JSON) -> Iterator[str]:
             yield f"pvc.size: {error}."
     if options.get("create") and options.get("size") is None:
         yield "pvc.size: is needed to create the claim (for instance 100Gi)."
+
+
+def _claim_warnings(options: JSON) -> Iterator[str]:
+    size = options.get("size")
+    try:
+        if size is not None and 0 < parse_quantity(size) < 2**20:
+            yield f"pvc.size: {size!r} is less than 1Mi; without a unit it counts bytes. Was {size}Gi intended?"
+    except ValueError:
+        return  # a problem, not a warning
 
 
 def _s3_problems(options: JSON, management_state: str) -> Iterator[str]:

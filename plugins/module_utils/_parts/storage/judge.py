@@ -25,6 +25,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.stora
     StorageNeed,
     StorageSnapshot,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.growth import judge_growth
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.progress import (
     await_renewal,
     not_accepted,
@@ -101,7 +102,7 @@ def _serving(case: Case) -> Verdict:
     missing = pods_left(case) or case.claim_note
     if missing:
         return case.waiting(f"{accepted}; rollout complete, {missing.lstrip(', ')}")
-    return judge_answers(case, accepted, where)
+    return judge_growth(case, accepted) or judge_answers(case, accepted, where)
 
 
 def _removed(case: Case) -> Verdict:

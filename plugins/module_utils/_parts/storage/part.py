@@ -13,6 +13,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan i
     Plan,
     Readings,
     Ref,
+    Write,
     named,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
@@ -20,6 +21,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdic
     History,
     Need,
     Seen,
+    Signs,
     State,
     Verdict,
     only,
@@ -35,16 +37,20 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.owners import last_written
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.pods import owned_pods
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage import evidence
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.case import MADE
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.events import telling_events
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import (
     JSON,
+    Carried,
     StorageGoal,
     StorageNeed,
     StorageSnapshot,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.images import note_bucket
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.intent import parse_intent
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.judge import judge
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.plan import needs, plan
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.standing import serving
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 
@@ -142,6 +148,8 @@ class StoragePart(Part[StorageGoal, StorageSnapshot]):
         if StorageNeed.STORAGE_CLASS in needs:
             name = str(mapping_at(snapshot.claim, "spec").get("storageClassName"))
             snapshot = replace(snapshot, storage_class=evidence.storage_class(client, name))
+        if StorageNeed.CARRIED in needs and goal.renewal is not None:
+            snapshot = replace(snapshot, carried=evidence.carried(client, self.platform, goal.backend, goal.renewal))
         return replace(snapshot, at=time.monotonic())
 
     def report(self, goal: StorageGoal, snapshot: StorageSnapshot) -> Mapping[str, Any]:
@@ -165,6 +173,15 @@ class StoragePart(Part[StorageGoal, StorageSnapshot]):
             ],
         }
 
+    def note(self, goal: StorageGoal, snapshot: StorageSnapshot, history: History) -> Write | None:
+        """That the operator has made the bucket, which it reports only for a moment."""
+        made, config = Signs(history, snapshot.at).kept(MADE), self.main_object(snapshot)
+        return note_bucket(self.platform, config) if made and config is not None else None
+
+    def standing(self, goal: StorageGoal, snapshot: StorageSnapshot) -> str:
+        """What serves although the goal was not reached, and from where."""
+        return serving(self.platform.container, _own_pods(snapshot))
+
     def main_object(self, snapshot: StorageSnapshot) -> JSON | None:
         """Config/cluster."""
         return snapshot.config if isinstance(snapshot.config, Mapping) else None
@@ -178,15 +195,25 @@ class StoragePart(Part[StorageGoal, StorageSnapshot]):
 # What was probed or logged before a Pod or the Deployment changed says nothing about what runs now.
 
 
+LONG_AGO = float("-inf")
+
+
+def _look_again(snapshot: StorageSnapshot) -> StorageSnapshot:
+    """The operator has been at work: it may have passed on more since the last look."""
+    carried = snapshot.carried
+    return replace(snapshot, carried=replace(carried, at=LONG_AGO)) if isinstance(carried, Carried) else snapshot
+
+
 def _with_config(snapshot: StorageSnapshot, state: State) -> StorageSnapshot:
-    return replace(snapshot, config=only(state))
+    config = only(state)
+    return replace(snapshot if config == snapshot.config else _look_again(snapshot), config=config)
 
 
 def _with_deployment(snapshot: StorageSnapshot, state: State) -> StorageSnapshot:
     deployment = only(state)
     if _is_older(deployment, snapshot.deployment):
         return snapshot  # a watch that lags behind what was requested
-    fresh = snapshot if deployment == snapshot.deployment else snapshot.without_evidence()
+    fresh = snapshot if deployment == snapshot.deployment else _look_again(snapshot.without_evidence())
     return replace(fresh, deployment=deployment)
 
 

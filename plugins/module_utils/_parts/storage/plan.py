@@ -21,6 +21,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan i
     named,
     spec_patch,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.deployment import template_edition
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
     JSON,
     being_deleted,
@@ -29,23 +30,34 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     mapping_at,
     namespaced,
     number_at,
+    observed_generation,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.claim import (
     check_claim,
     claim_refs,
     read_write_once,
+    wanted_capacity,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.credentials import (
     check_credentials,
     credential_refs,
-    credentials_roll,
+    credentials_to_renew,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import StorageGoal
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import Renewal, StorageGoal
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.images import (
+    check_images,
+    check_made_bucket,
+    images_refs,
+    loss,
+    made_bucket_refs,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.intent import StorageIntent
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.trusted_ca import (
-    bundle_rolls,
+    bundle_to_renew,
+    check_passed_on,
     check_trusted_ca,
     trusted_ca_refs,
+    wake_certificates,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.resources import config_absent
 
@@ -75,8 +87,20 @@ def needs(intent: StorageIntent, seen: Readings) -> list[Ref]:
         *claim_refs(intent, seen),
         *credential_refs(intent, seen),
         *trusted_ca_refs(intent, seen),
+        *_images_refs(intent, seen),
+        *_left_refs(intent, seen),
     ]
     return [ref for ref in refs if ref.label not in seen]
+
+
+def _images_refs(intent: StorageIntent, seen: Readings) -> list[Ref]:
+    """Read once it is known what the spec shall be; a claim that is not read yet may decide about the strategy."""
+    config = seen.get("config")
+    if not isinstance(config, Mapping) or "deployments" not in seen or intent.problems or intent.probe == "skip":
+        return []
+    spec = _desired_spec(intent, config, seen)
+    lost = loss(spec, config)
+    return [*images_refs(intent.platform, seen, lost), *made_bucket_refs(intent.platform, seen, spec)]
 
 
 # -- deciding ----------------------------------------------------------------------------------------------------------
@@ -91,25 +115,31 @@ def plan(intent: StorageIntent, seen: Readings) -> Plan[StorageGoal]:
         return Plan(known.refusals, known.warnings)
     spec = _desired_spec(intent, config, seen)
     left_behind = _left_behind(intent, config, spec["storage"])
+    mistake = _holds_nothing(intent, config, seen) if left_behind else ""
+    left_behind = "" if mistake else left_behind
     findings = (
         known
         + _check_operator(intent, config, seen.get("deployments"))
         + check_claim(intent, seen)
         + _check_replicas(intent, config, seen)
         + check_trusted_ca(intent, seen)
+        + check_passed_on(intent, seen)
         + check_credentials(intent, seen)
         + _check_region(intent, config)
         + _check_switch(intent, spec, left_behind)
     )
     if intent.problems:
         return Plan(findings.refusals, findings.warnings)
-    writes = (*findings.writes, *_config_writes(intent, spec, config, findings.writes))
+    findings += Findings.warn(*filter(None, [mistake])) + check_made_bucket(seen, spec)
+    allowed, start = intent.on_backend_change == "allow", _start(intent, spec["storage"])
+    findings += check_images(intent.platform, seen, loss(spec, config), start, allowed)
+    writes = (*findings.writes, *_config_writes(intent, spec, config, seen, findings.writes))
     if findings.refusals:
         return Plan(findings.refusals, findings.warnings, withheld=writes)
     return Plan(
         warnings=findings.warnings,
         writes=writes,
-        goal=_goal(intent, spec, seen, findings.writes),
+        goal=_goal(intent, spec, seen),
         values={"left_behind": [left_behind] if left_behind else []},
         verify=spec["managementState"] == "Managed",
     )
@@ -127,32 +157,42 @@ def _desired_spec(intent: StorageIntent, config: JSON, seen: Readings) -> dict[s
     return spec
 
 
-def _config_writes(intent: StorageIntent, spec: JSON, config: JSON, before: tuple[Write, ...]) -> tuple[Write, ...]:
+def _config_writes(
+    intent: StorageIntent, spec: JSON, config: JSON, seen: Readings, before: tuple[Write, ...]
+) -> tuple[Write, ...]:
     """The patch of the Config, or the nudge where nothing differs. before: the writes that go first."""
     platform = intent.platform
     write = spec_patch(platform.config_path, "Config", platform.singleton, spec, mapping_at(config, "spec"))
     if write is None and _needs_nudge(intent, config, before):
         write = _nudge(intent, config)
-    return () if write is None else (write,)
+    if write is None:
+        return ()
+    wake = wake_certificates(intent, seen, mapping_at(write.body, "spec"))
+    return (write,) if wake is None else (write, wake)
 
 
-def _goal(intent: StorageIntent, spec: JSON, seen: Readings, writes: tuple[Write, ...]) -> StorageGoal:
-    """What must then be true. writes: what goes before the Config's own."""
-    deployment = named(seen.get("deployments"), intent.platform.deployment)
-    credentials = credentials_roll(intent, seen)
-    bundle = not credentials and any(write.kind == "ConfigMap" for write in writes) and bundle_rolls(intent, seen)
-    renewed = (credentials or bundle) and deployment is not None
+def _goal(intent: StorageIntent, spec: JSON, seen: Readings) -> StorageGoal:
+    """What must then be true."""
     return StorageGoal(
         spec=spec,
         min_generation=generation(seen["config"]),
         backend=intent.key,
         claim=intent.options["claim"] if intent.backend == "pvc" else None,
-        deployment_generation_over=generation(deployment) if renewed else None,
-        deployment_uid=str(mapping_at(deployment, "metadata").get("uid") or ""),
-        renewal_may_not_come=bundle,
+        capacity=wanted_capacity(intent, seen),
+        renewal=_renewal(intent, seen),
         probe=intent.probe,
         container=intent.platform.container,
     )
+
+
+def _renewal(intent: StorageIntent, seen: Readings) -> Renewal | None:
+    """What the Pods that run may not have yet; None without a Deployment, whose Pods start with everything."""
+    deployment = named(seen.get("deployments"), intent.platform.deployment)
+    credentials = credentials_to_renew(intent, seen)
+    bundle, patience = bundle_to_renew(intent, seen)
+    if deployment is None or not (credentials or bundle):
+        return None
+    return Renewal(credentials, bundle, template_edition(deployment), None if credentials else patience)
 
 
 # -- checks ------------------------------------------------------------------------------------------------------------
@@ -252,12 +292,17 @@ def _check_region(intent: StorageIntent, config: JSON) -> Findings:
 def _check_switch(intent: StorageIntent, spec: JSON, left_behind: str) -> Findings:
     if not left_behind or intent.on_backend_change == "allow":
         return Findings()
-    start = _location(intent.key, spec["storage"][intent.key])
+    start = _start(intent, spec["storage"])
     return Findings.refuse(
         f"The registry's images are in {left_behind}; this task would leave them there and start with {start}. Nothing "
         "is copied, and pulls of older images fail with 'manifest unknown'. Move the data first, then set "
         "on_backend_change: allow."
     )
+
+
+def _start(intent: StorageIntent, storage: JSON) -> str:
+    """Where the registry would begin, for messages."""
+    return _location(intent.key, storage[intent.key])
 
 
 def _left_behind(intent: StorageIntent, config: JSON, storage: JSON) -> str:
@@ -298,6 +343,33 @@ def _location(key: str, settings: JSON) -> str:
     name = settings.get("bucket") or settings.get("container") or "?"
     word = "container" if "container" in settings else "bucket"
     return f"{key} {word} {name}{f' at {endpoint}' if endpoint else ''}"
+
+
+def _left_refs(intent: StorageIntent, seen: Readings) -> list[Ref]:
+    """The claim that the task would leave: one that was never bound holds nothing."""
+    config = seen.get("config")
+    if not isinstance(config, Mapping) or intent.problems:
+        return []
+    key, settings = _current_backend(config)
+    if key != "pvc" or not _left_behind(intent, config, intent.spec["storage"]):
+        return []
+    name = str(settings.get("claim") or "")
+    return [Ref("left", namespaced(intent.platform.namespace, "persistentvolumeclaims", name))] if name else []
+
+
+def _holds_nothing(intent: StorageIntent, config: JSON, seen: Readings) -> str:
+    """Why the place that the task would leave cannot have images, as a sentence; empty when it may have."""
+    key, settings = _current_backend(config)
+    place = _location(key, settings)
+    left = seen.get("left")
+    if key == "pvc" and isinstance(left, Mapping) and mapping_at(left, "status").get("phase") == "Pending":
+        return f"{place} was never bound to a volume, so there is nothing in it to be left behind."
+    progressing = condition(config, "Progressing")
+    current = observed_generation(config) >= generation(config) > 0
+    accepted = set(mapping_at(config, "status", "storage")) - {"managementState"}
+    if not accepted and current and progressing.reason == "Error":
+        return f"The operator has never accepted {place}, so it is taken for a mistake and not for a place with images."
+    return ""
 
 
 # -- a claim that the operator has missed ------------------------------------------------------------------------------

@@ -6,7 +6,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import UNSEEN, count
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.deployment import Rollout
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.deployment import (
+    Rollout,
+    template_edition,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.merge_patch import names
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
     being_deleted,
@@ -14,10 +17,8 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.pods import old_pods, terminating_pods
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.case import ELSEWHERE, Case
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.trusted_ca import UNRENEWED
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.fields import diff
-
-NO_RENEWAL = 8.0
-"""How long a contented operator leaves the Deployment alone until it is taken to have nothing to renew."""
 
 
 def not_accepted(case: Case) -> str:
@@ -45,16 +46,21 @@ def not_rolled_out(case: Case) -> str:
     if case.stale:
         return f"the Deployment is still the one before ({case.stale})"
     if not case.ours:
-        return "the Deployment has not been renewed for the changed credentials or certificates yet"
+        return case.unrenewed
     state = case.rollout
     return "" if state.complete else _rollout_progress(state, case.terminating)
 
 
 def await_renewal(case: Case) -> None:
-    """Give up waiting for Pods to be renewed when they may have nothing to be renewed for."""
-    may_wait = case.goal.renewal_may_not_come and case.deployment and not case.stale and not case.ours
-    if may_wait and case.signs.now - case.signs.hold("unrenewed") >= NO_RENEWAL:
+    """End the wait for a renewal that need not come: the operator has noticed, and leaves the Deployment as it is."""
+    renewal = case.goal.renewal
+    if renewal is None or renewal.patience is None or not case.carried:
+        return
+    same = case.deployment and not case.stale and template_edition(case.deployment) == renewal.before
+    if same and case.signs.lasted("unrenewed") >= renewal.patience:
         case.signs.keep("no renewal")
+        if renewal.patience >= UNRENEWED:
+            case.signs.keep("left alone")
 
 
 def unready_condition(case: Case) -> str:

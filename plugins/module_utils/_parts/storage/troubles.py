@@ -137,7 +137,7 @@ def _operator_troubles(case: Case) -> Iterator[Trouble]:
         return
     if progressing.reason == "Error" and not case.claim_appeared:
         # Right after a change that shows in no spec field, the operator may still repeat what it reported before.
-        before = case.goal.deployment_generation_over is not None and case.signs.kept(f"said:{case.operator_statement}")
+        before = case.goal.renewal is not None and case.signs.kept(f"said:{case.operator_statement}")
         text = normalise(progressing.message)
         reason = _storage_reason(case, progressing.message) or progressing.reason
         window = OPERATOR_ERROR_FROM_BEFORE if before else OPERATOR_ERROR

@@ -43,6 +43,14 @@ def test_refused(live: dict[str, Any] | None, params: dict[str, Any], expected: 
     assert expected in findings[0]
 
 
+@pytest.mark.parametrize(("schedule", "remarked"), [("0 0 31 2 *", True), ("0 0 29 2 *", False)])
+def test_a_schedule_that_never_comes_is_remarked(schedule: str, remarked: bool) -> None:
+    """Kubernetes accepts it, and the operator reports that pruning is scheduled."""
+    plan = decide(pruner({}), schedule=schedule)
+    assert plan.refusals == ()
+    assert any("never comes" in text for text in plan.warnings) is remarked
+
+
 def test_a_running_schedule_may_stay_without_naming_the_retention_again() -> None:
     """Only the step from suspended to running requires it."""
     assert decide(pruner({"suspend": False}), suspend=False).refusals == ()

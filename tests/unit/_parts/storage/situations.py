@@ -22,7 +22,7 @@ OPERATOR: dict[str, Any] = {
 REGISTRY: dict[str, Any] = {"metadata": {"name": "image-registry", "generation": 7}}
 CREDENTIALS = {"REGISTRY_STORAGE_S3_ACCESSKEY": "AKIDEXAMPLE", "REGISTRY_STORAGE_S3_SECRETKEY": "wJalrXUtnFEMI"}
 S3 = {"bucket": "images", "region": "us-east-1", "region_endpoint": "https://s3.example.com"}
-LIVE = {
+LIVE: dict[str, Any] = {
     "managementState": "Unmanaged",
     "s3": {"bucket": "images", "region": "us-east-1", "regionEndpoint": S3["region_endpoint"]},
 }
@@ -75,6 +75,25 @@ def claim(*modes: str, **spec: Any) -> dict[str, Any]:
 def secret(values: dict[str, str]) -> dict[str, Any]:
     """A Secret with these values."""
     return {"data": {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}}
+
+
+def stamped(item: dict[str, Any], data: str, **others: str) -> dict[str, Any]:
+    """The object, its data written at that time, and other fields by others at theirs."""
+    entries = [{"time": data, "fieldsV1": {"f:data": {".": {}}}}]
+    entries += [{"time": at, "fieldsV1": {"f:metadata": {f"f:{field}": {}}}} for field, at in others.items()]
+    return {**item, "metadata": {**item.get("metadata", {}), "managedFields": entries}}
+
+
+def rendered(deployment: dict[str, Any], time: str, **others: str) -> dict[str, Any]:
+    """The Deployment, written by the operator at that time, and other annotations of its template by others."""
+
+    def template(annotation: str) -> dict[str, Any]:
+        return {"f:spec": {"f:template": {"f:metadata": {"f:annotations": {f"f:{annotation}": {}}}}}}
+
+    entries: list[dict[str, Any]] = [{"time": time, "fieldsV1": template("operator/dependencies-checksum")}]
+    entries += [{"time": at, "fieldsV1": template(f"kubectl.kubernetes.io/{key}")} for key, at in others.items()]
+    entries.append({"time": "2026-01-01T00:01:00Z", "subresource": "status", "fieldsV1": {"f:status": {}}})
+    return {**deployment, "metadata": {**deployment["metadata"], "managedFields": entries}}
 
 
 def decide(given: dict[str, Any], **seen: Reading) -> Plan[StorageGoal]:

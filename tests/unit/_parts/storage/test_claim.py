@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Reading
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Denied, Reading
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.intent import parse_intent
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.plan import needs
+from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
 from tests.unit._parts.storage.situations import (
     check_refusals,
     claim,
@@ -88,3 +91,64 @@ def test_a_volume_that_has_not_grown_yet_is_reported() -> None:
     grown["status"]["capacity"]["storage"] = "200Gi"
     plan = decide(params(backend="pvc", pvc={"claim": "image-registry", "size": "200Gi"}), claim=grown)
     assert not any("still" in text for text in plan.warnings)
+
+
+SIZED = {"create": True, "size": "1Gi", "storage_class": "by-hand"}
+
+
+def volume(**spec: Any) -> dict[str, Any]:
+    """An available PersistentVolume made by hand for class by-hand."""
+    shape = {"capacity": {"storage": "5Gi"}, "accessModes": ["ReadWriteOnce", "ReadWriteMany"]}
+    return {"spec": {**shape, "storageClassName": "by-hand", **spec}, "status": {"phase": "Available"}}
+
+
+@pytest.mark.parametrize(
+    ("options", "item", "fits"),
+    [
+        ({}, volume(), True),
+        ({"access_modes": ["ReadWriteMany"]}, volume(), True),
+        ({"access_modes": ["ReadWriteMany"]}, volume(accessModes=["ReadWriteOnce"]), False),
+        ({"size": "6Gi"}, volume(), False),
+        ({}, volume(storageClassName="other"), False),
+        ({}, volume(volumeMode="Block"), False),
+        ({}, volume(claimRef={"namespace": "image-registry-system", "name": "image-registry"}), True),
+        ({}, volume(claimRef={"namespace": "image-registry-system", "name": "another"}), False),
+        ({}, {**volume(), "status": {"phase": "Released"}}, False),
+        ({"storage_class": None}, volume(storageClassName=""), True),
+        ({"storage_class": None}, volume(), False),
+    ],
+)
+def test_a_volume_made_by_hand_needs_no_storage_class(
+    options: dict[str, Any], item: dict[str, Any], fits: bool
+) -> None:
+    """Kubernetes' documented way for static volumes: the name of the class only has to be the same on both."""
+    given = params(backend="pvc", pvc={**SIZED, **options})
+    plan = decide(given, claim=None, classes=({"metadata": {"name": "fast"}},), volumes=(item,))
+    assert (plan.refusals == ()) is fits, plan.refusals
+    assert fits or any("no available PersistentVolume" in text for text in plan.refusals)
+
+
+def test_volumes_that_may_not_be_listed_are_a_warning() -> None:
+    """The claim may be right; the verification shows whether it is bound."""
+    plan = decide(params(backend="pvc", pvc=SIZED), claim=None, classes=(), volumes=Denied("no"))
+    assert plan.refusals == ()
+    assert any("could not be checked (no)" in text for text in plan.warnings)
+
+
+def test_volumes_are_read_only_when_no_class_would_make_one() -> None:
+    """One request more, and nothing of a volume but what counts."""
+    fast = {"metadata": {"name": "fast"}}
+    want = parse_intent(params(backend="pvc", pvc=SIZED), ALAUDA)
+    seen: dict[str, Reading] = {"config": None, "deployments": (), "claim": None, "classes": (fast,)}
+    (ref,) = needs(want, seen)
+    assert ref.label == "volumes"
+    assert ref.keep is not None
+    assert "nfs" not in ref.keep(volume(nfs={"server": "10.0.0.1"}))["spec"]
+    assert needs(parse_intent(params(backend="pvc", pvc={**SIZED, "storage_class": "fast"}), ALAUDA), seen) == []
+
+
+@pytest.mark.parametrize(("size", "odd"), [("100", True), ("1000k", True), ("1Mi", False), ("100Gi", False)])
+def test_a_size_without_its_unit_is_remarked(size: str, odd: bool) -> None:
+    """Kubernetes takes a bare number for bytes, and a provisioner rounds it up to its smallest volume."""
+    plan = decide(params(backend="pvc", pvc={"size": size}), claim=claim("ReadWriteMany"))
+    assert any("counts bytes" in text for text in plan.warnings) is odd

@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Reading
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Denied, Reading, digest
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage import plan as _storage
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.credentials import (
+    carries_credentials,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.intent import parse_intent
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
 from tests.unit._parts.storage.situations import (
@@ -22,7 +25,9 @@ from tests.unit._parts.storage.situations import (
     decide,
     goal_of,
     params,
+    rendered,
     secret,
+    stamped,
 )
 
 INI = f"[default]\naws_access_key_id = {CREDENTIALS['REGISTRY_STORAGE_S3_ACCESSKEY']}\naws_secret_access_key = "
@@ -86,22 +91,23 @@ def test_secret_keeps_other_keys_and_shows_fingerprints_only() -> None:
     shown = repr((write.before, write.after, plan.goal, plan.warnings))
     assert "rotated-value" not in shown
     assert "wJalrXUtnFEMI" not in shown
-    assert shown.count("sha256:") == 2
+    assert shown.count("fingerprint:") == 2
 
 
 def test_rotation_waits_for_a_new_rollout_unless_the_pods_already_have_the_value() -> None:
-    """A changed Secret changes no field of the spec, so the Deployment's generation has to move (operator fact 4.8)."""
+    """A changed Secret changes no field of the spec, so the Deployment has to be rendered anew (operator fact 4.8)."""
     live = config({"managementState": "Unmanaged", "s3": {"bucket": "images", "region": "us-east-1"}})
     given = params(
         backend="s3", s3={**S3, "region_endpoint": None, "access_key": "AKIDEXAMPLE", "secret_key": "new-value"}
     )
     plan = decide(given, config=live, secret=secret(CREDENTIALS), generated=secret({"credentials": "old"}))
     assert plan.goal is not None
-    assert plan.goal.deployment_generation_over == 7
+    assert plan.goal.renewal is not None
+    assert plan.goal.renewal.wanted == {"credentials"}
     running = secret({"credentials": "aws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = new-value"})
     plan = decide(given, config=live, secret=secret(CREDENTIALS), generated=running)
     assert plan.goal is not None
-    assert plan.goal.deployment_generation_over is None
+    assert plan.goal.renewal is None
 
 
 def test_credentials_are_copied_from_a_bucket_claim() -> None:
@@ -127,7 +133,7 @@ def test_other_credentials_need_another_rollout(access: str, other: str, rolls: 
     """Compared as a whole, each in its place; the user Secret is missing or holds other values."""
     for stored in (None, secret({"REGISTRY_STORAGE_S3_ACCESSKEY": "old", "REGISTRY_STORAGE_S3_SECRETKEY": "old"})):
         plan = decide(keys(access, other), config=config(LIVE), secret=stored, generated=secret(RUNNING))
-        assert (goal_of(plan).deployment_generation_over == 7) is rolls
+        assert (goal_of(plan).renewal is not None) is rolls
 
 
 def test_the_generated_secret_is_read_when_the_user_secret_is_gone() -> None:
@@ -137,31 +143,40 @@ def test_the_generated_secret_is_read_when_the_user_secret_is_gone() -> None:
     assert [ref.label for ref in _storage.needs(want, seen)] == ["generated"]
 
 
-def stamped(item: dict[str, Any], time: str, **status: str) -> dict[str, Any]:
-    """The object, written at that time."""
-    fields = [{"time": time}, *({"time": at, "subresource": name} for name, at in status.items())]
-    return {**item, "metadata": {**item.get("metadata", {}), "managedFields": fields}}
-
-
 @pytest.mark.parametrize("given", [keys("AKIDEXAMPLE", "wJalrXUtnFEMI"), params(backend="s3", s3=S3)])
 @pytest.mark.parametrize(
     ("written", "generated", "rolls"),
     [
         ("2026-01-01T00:00:09Z", secret(RUNNING), False),
         ("2026-01-01T00:00:09Z", secret({"credentials": INI + "old"}), True),
+        ("2026-01-01T00:00:09Z", stamped(secret(RUNNING), "2026-01-01T00:00:10Z"), True),
         ("2026-01-01T00:00:01Z", None, False),
+        (None, secret(RUNNING), False),
+        (None, secret({"credentials": INI + "old"}), True),
     ],
-    ids=["newer, the same", "newer, something else runs", "older than the Deployment"],
+    ids=[
+        "newer, the same",
+        "newer, something else runs",
+        "newer, passed on, not rendered yet",
+        "older than the rendering",
+        "no times, the same",
+        "no times, something else runs",
+    ],
 )
 def test_a_secret_that_never_reached_the_pods_is_noticed(
-    given: dict[str, Any], written: str, generated: Any, rolls: bool
+    given: dict[str, Any], written: str | None, generated: Any, rolls: bool
 ) -> None:
-    """Written while the operator was down: nothing is left to write, and the Pods still use the old credentials."""
-    registry = stamped(REGISTRY, "2026-01-01T00:00:05Z", status="2026-01-01T00:00:30Z")
+    """Written while the operator was down: nothing is left to write, and the Pods still use the old credentials.
+
+    Times decide only whether it is worth a look. Restarting the Pods by hand, or an annotation on the Deployment, is
+    not a rendering, and so makes the operator's Secret no newer.
+    """
+    registry = rendered(REGISTRY, "2026-01-01T00:00:05Z", restarted="2026-01-01T00:00:30Z")
+    live = secret(CREDENTIALS)
     seen: dict[str, Reading] = {
         "config": config(LIVE),
         "deployments": (OPERATOR, registry),
-        "secret": stamped(secret(CREDENTIALS), written),
+        "secret": live if written is None else stamped(live, written, labels="2026-01-01T00:00:40Z"),
     }
     want = parse_intent(given, ALAUDA)
     asked = [ref.label for ref in _storage.needs(want, seen)]
@@ -170,4 +185,52 @@ def test_a_secret_that_never_reached_the_pods_is_noticed(
         seen["generated"] = generated
     plan = _storage.plan(want, seen)
     assert plan.writes == ()
-    assert (goal_of(plan).deployment_generation_over == 7) is rolls
+    assert (goal_of(plan).renewal is not None) is rolls
+
+
+def test_what_the_operator_passes_on_may_be_forbidden() -> None:
+    """Nothing was changed by us, so there is nothing to wait for; that nothing is proven is said."""
+    seen: dict[str, Reading] = {"secret": secret(CREDENTIALS), "generated": Denied("secrets is forbidden")}
+    plan = decide(params(backend="s3", s3=S3), config=config(LIVE), **seen)
+    assert goal_of(plan).renewal is None
+    assert any("may not be read (secrets is forbidden)" in text for text in plan.warnings)
+
+
+def test_a_line_break_in_a_secret_made_by_hand_is_a_warning_while_it_serves() -> None:
+    """A common slip with files; the operator writes an ini file, whose reader removes it, so S3 accepts the key."""
+    slip = secret({key: f"{value}\n" for key, value in CREDENTIALS.items()})
+    serving = (OPERATOR, {**REGISTRY, "status": {"availableReplicas": 1}})
+    given = params(backend="s3", s3=S3)
+    plan = decide(given, config=config(LIVE), deployments=serving, secret=slip, generated=secret(RUNNING))
+    assert plan.refusals == ()
+    assert any("ends with a blank or a line break" in text for text in plan.warnings)
+    assert goal_of(plan).renewal is None, "the same key"
+    for seen in ({"config": config(LIVE)}, {"config": config({"emptyDir": {}}), "deployments": serving}):
+        assert any("line break" in text for text in decide(given, secret=slip, **seen).refusals)
+
+
+@pytest.mark.parametrize(
+    ("generated", "carried"),
+    [
+        ({"REGISTRY_STORAGE_SWIFT_USERNAME": "u", "REGISTRY_STORAGE_SWIFT_PASSWORD": "p"}, True),
+        ({"REGISTRY_STORAGE_SWIFT_USERNAME": "u", "REGISTRY_STORAGE_SWIFT_PASSWORD": "old"}, False),
+        ({"user": "u", "password": "p", "token": "t"}, True),
+        ({}, False),
+    ],
+    ids=["one way to log in", "another password", "other names", "nothing"],
+)
+def test_credentials_of_other_backends_are_passed_on_as_variables(generated: dict[str, str], carried: bool) -> None:
+    """The operator may leave out what it does not use, here the token."""
+    wanted = {"USERNAME": "u", "PASSWORD": "p", "TOKENID": "t"}
+    digests = {f"REGISTRY_STORAGE_SWIFT_{key}": digest(value) for key, value in wanted.items()}
+    assert carries_credentials("swift", secret(generated), digests) is carried
+
+
+def test_the_pods_on_ibmcos_get_other_credentials() -> None:
+    """The operator uses the key of the Secret itself, to fetch those of the bucket: nothing has to reach the Pods."""
+    given = params(backend="ibmcos", ibmcos={"bucket": "images", "iam_api_key": "new"})
+    want = parse_intent(given, ALAUDA)
+    seen: dict[str, Reading] = {"secret": secret({"REGISTRY_STORAGE_IBMCOS_IAMAPIKEY": "old"})}
+    known = {"config": config({"ibmcos": {"bucket": "images"}}), "deployments": (OPERATOR, REGISTRY), **seen}
+    assert _storage.needs(want, known) == []
+    assert goal_of(decide(given, **seen)).renewal is None

@@ -21,8 +21,16 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdic
     Waiting,
     sentence,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage import answers, progress, troubles
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.deployment import template_edition
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage import (
+    answers,
+    case,
+    troubles,
+    trusted_ca,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import (
+    Carried,
+    Renewal,
     StorageGoal,
     StorageNeed,
     StorageSnapshot,
@@ -319,12 +327,67 @@ def test_resources_count_by_value() -> None:
     assert "(resources)" in waiting(replace(AT_REST, config=wanted), goal=goal)
 
 
-def test_changed_credentials_wait_for_a_new_deployment() -> None:
-    goal = replace(GOAL, deployment_generation_over=28)
-    assert "has not been renewed" in waiting(AT_REST, goal=goal)
-    newer = changed(deployment(), "metadata.generation", 29)
-    newer = changed(newer, "status.observedGeneration", 29)
-    assert isinstance(judge(goal, replace(AT_REST, deployment=newer), History())[0], Done)
+def checksum(value: str, shape: Object | None = None, generation: int = 28) -> Object:
+    """The Deployment with the operator's checksum of what its Pods read when they start."""
+    shape = changed(shape or deployment(), "metadata.generation", generation)
+    shape = changed(shape, "status.observedGeneration", generation)
+    annotations = {"imageregistry.operator.alauda.io/dependencies-checksum": value}
+    return changed(shape, "spec.template.metadata", {"annotations": annotations})
+
+
+KEYS = replace(GOAL, renewal=Renewal(credentials={"key": "digest"}, bundle="", before="old"))
+CA = replace(GOAL, renewal=Renewal(credentials={}, bundle="digest", before="old", patience=8.0))
+BOTH = replace(GOAL, renewal=Renewal(credentials={"key": "digest"}, bundle="digest", before="old"))
+
+
+def carrying(*parts: str, shape: Object, at: float = 0.0, hidden: str = "") -> StorageSnapshot:
+    """A registry at rest whose operator passes these on to the Pods."""
+    return replace(AT_REST, at=at, deployment=shape, carried=Carried(at, frozenset(parts), hidden))
+
+
+def test_changed_credentials_are_looked_for_in_what_the_operator_passes_on() -> None:
+    verdict, _history = judge(KEYS, replace(AT_REST, deployment=checksum("new")), History())
+    assert isinstance(verdict, Waiting)
+    assert StorageNeed.CARRIED in verdict.needs
+    # Whoever restarts the Pods meanwhile restarts them with the old credentials, in a newer generation.
+    restarted = checksum("old", generation=29)
+    restarted["spec"]["template"]["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"] = "now"
+    assert "not passed the changed credentials on" in waiting(carrying(shape=restarted), goal=KEYS)
+    assert "has not been renewed" in waiting(carrying("credentials", shape=restarted), goal=KEYS)
+    # Another rendering, for other reasons, proves nothing either.
+    assert "not passed the changed credentials on" in waiting(carrying(shape=checksum("new")), goal=KEYS)
+    assert "CA bundle" in waiting(carrying("credentials", shape=checksum("new")), goal=BOTH)
+
+
+def test_changed_credentials_have_arrived_with_the_next_rendering() -> None:
+    """One that was there before the operator's copy was seen may be older than the copy; a later one is not."""
+    verdict, after, _history = watch(carrying("credentials", shape=checksum("new")), 3.0, KEYS)
+    assert isinstance(verdict, Done)
+    assert after == case.RENDERING
+    _verdict, history = judge(KEYS, carrying("credentials", shape=checksum("old")), History())
+    verdict, _history = judge(KEYS, carrying("credentials", shape=checksum("new", generation=29), at=0.25), history)
+    assert isinstance(verdict, Done)
+
+
+def test_a_template_without_a_checksum_is_compared_as_a_whole() -> None:
+    """Another release may name the annotation otherwise (operator fact 0.8)."""
+    assert KEYS.renewal is not None
+    before = template_edition(deployment())
+    goal = replace(GOAL, renewal=replace(KEYS.renewal, before=before))
+    restarted = changed(deployment(), "spec.template.metadata", {"annotations": {"kubectl.kubernetes.io/x": "1"}})
+    assert template_edition(restarted) == before
+    assert "has not been renewed" in waiting(carrying("credentials", shape=restarted), goal=goal)
+    renewed = changed(deployment(), "spec.template.metadata", {"annotations": {"checksum": "1"}})
+    assert isinstance(watch(carrying("credentials", shape=renewed), 3.0, goal)[0], Done)
+
+
+def test_what_the_operator_passes_on_may_be_hidden() -> None:
+    """A new rendering is then the best evidence there is, and it is said that it proves nothing."""
+    hidden = carrying(shape=checksum("new"), hidden="secrets is forbidden")
+    verdict, _after, _history = watch(hidden, 3.0, KEYS)
+    assert isinstance(verdict, Done)
+    assert any("not proven" in text and "secrets is forbidden" in text for text in verdict.warnings)
+    assert "renewed" in waiting(carrying(shape=checksum("old"), hidden="no"), goal=KEYS)
 
 
 def s3_pair() -> tuple[StorageGoal, Object, Object]:
@@ -588,7 +651,7 @@ def test_a_claim_that_exists_by_now_is_waited_for() -> None:
 
 
 def test_an_error_from_before_changed_credentials_gets_time() -> None:
-    goal = replace(GOAL, deployment_generation_over=28)
+    goal = KEYS
     wrong = condition("Progressing", "True", "Error", "InvalidAccessKeyId: request id: A1, host id: ")
     before = replace(AT_REST, config=with_conditions(config(), wrong))
     verdict, _after, history = watch(before, 7.0, goal)
@@ -894,32 +957,37 @@ def test_no_object_however_damaged_breaks_the_judge(live: Object, shape: Object,
 
 def test_a_recreated_deployment_is_newer_than_any_generation_of_the_old_one() -> None:
     """Somebody deleted it during the wait: the operator's new one starts at generation 1 again."""
-    recreated = changed(changed(deployment(), "metadata.generation", 1), "metadata.uid", "two")
-    recreated = changed(recreated, "status.observedGeneration", 1)
-    goal = replace(GOAL, deployment_generation_over=28, deployment_uid="one")
-    assert isinstance(judge(goal, replace(AT_REST, deployment=recreated), History())[0], Done)
-    same = changed(recreated, "metadata.uid", "one")
-    assert "renewed" in waiting(replace(AT_REST, deployment=same), goal=goal)
+    recreated = checksum("new", changed(deployment(), "metadata.uid", "two"), generation=1)
+    assert isinstance(watch(carrying("credentials", shape=recreated), 3.0, KEYS)[0], Done)
+    same = checksum("old", changed(deployment(), "metadata.uid", "one"), generation=1)
+    assert "renewed" in waiting(carrying("credentials", shape=same), goal=KEYS)
 
 
 def test_a_bundle_the_pods_may_already_have_is_not_waited_for_indefinitely() -> None:
-    """A wrong CA was refused and is repaired: what runs never changed, so nothing is renewed; that is reported."""
-    goal = replace(GOAL, deployment_generation_over=28, renewal_may_not_come=True)
-    verdict, after, _history = watch(AT_REST, 30.0, goal)
+    """A wrong CA was refused and is repaired: what runs never changed, so nothing is renewed.
+
+    An operator that has not noticed is another matter, however long it takes.
+    """
+    verdict, after, _history = watch(carrying("CA bundle", shape=checksum("old")), 30.0, CA)
     assert isinstance(verdict, Done)
-    assert after >= progress.NO_RENEWAL
-    assert any("did not renew" in text for text in verdict.warnings)
-    strict = replace(goal, renewal_may_not_come=False)
-    assert "renewed" in waiting(AT_REST, goal=strict)
+    assert after >= trusted_ca.UNRENEWED
+    assert any("has left the Pods as they are" in text for text in verdict.warnings)
+    assert CA.renewal is not None
+    resting = replace(CA, renewal=replace(CA.renewal, patience=trusted_ca.UNRENEWED_AT_REST))
+    verdict, after, _history = watch(carrying("CA bundle", shape=checksum("old")), 30.0, resting)
+    assert isinstance(verdict, Done)
+    assert (verdict.warnings, after < trusted_ca.UNRENEWED) == ((), True)
+    assert "not passed the changed CA bundle on" in waiting(carrying(shape=checksum("old")), goal=CA)
+    assert "renewed" in waiting(carrying("credentials", shape=checksum("old")), goal=KEYS)
 
 
 def test_an_operator_that_refuses_the_bundle_is_believed_first() -> None:
     """Its error ends the run long before the task stops waiting for a renewal."""
     refusing = with_conditions(config(), condition("Progressing", "True", "Error", "Unable to apply resources: x509"))
-    goal = replace(GOAL, deployment_generation_over=28, renewal_may_not_come=True)
-    verdict, history = judge(goal, AT_REST, History())
-    later = replace(AT_REST, at=1.0, config=refusing)
-    verdict, after, _history = watch(later, 30.0, goal, history)
+    before = carrying("CA bundle", shape=checksum("old"))
+    verdict, history = judge(CA, before, History())
+    later = replace(before, at=1.0, config=refusing)
+    verdict, after, _history = watch(later, 30.0, CA, history)
     assert isinstance(verdict, Failed)
     assert after <= troubles.OPERATOR_ERROR + 0.5
 

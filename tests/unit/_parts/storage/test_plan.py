@@ -15,6 +15,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._registry.pl
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.rendering import expected_deployment
 from tests.unit._parts.storage.situations import (
     CREDENTIALS,
+    LIVE,
     OPERATOR,
     PEM,
     REGISTRY,
@@ -24,7 +25,9 @@ from tests.unit._parts.storage.situations import (
     config,
     decide,
     params,
+    rendered,
     secret,
+    stamped,
 )
 
 
@@ -130,12 +133,65 @@ def test_one_patch_nulls_the_other_backends_and_sets_the_coupled_fields() -> Non
     assert plan.values["left_behind"] == []
 
 
+@pytest.mark.parametrize(
+    ("backend", "given", "sent"),
+    [("emptydir", None, "Managed"), ("pvc", None, "Unmanaged"), ("emptydir", "Unmanaged", "Unmanaged")],
+)
+def test_the_storage_is_the_operator_s_only_where_nothing_can_be_lost(
+    backend: str, given: str | None, sent: str
+) -> None:
+    """Always sent, or a claim would inherit what the operator fills in for an emptyDir (operator facts 2.4, 4.3)."""
+    task = params(backend=backend, storage_management_state=given)
+    plan = decide(task, config=config({"swift": {}}), claim=claim("ReadWriteMany"))
+    assert plan.writes[0].body["spec"]["storage"]["managementState"] == sent
+
+
 def test_allowing_a_change_names_what_is_left_behind() -> None:
     """Data is never copied or deleted, only named."""
     live = config({"pvc": {"claim": "image-registry"}})
     plan = decide(params(backend="emptydir", on_backend_change="allow"), config=live)
     assert plan.refusals == ()
     assert plan.values["left_behind"] == ["PersistentVolumeClaim image-registry"]
+
+
+@pytest.mark.parametrize(("phase", "refused"), [("Pending", False), ("Bound", True), ("Lost", True), (None, True)])
+def test_a_claim_that_was_never_bound_can_be_corrected(phase: str | None, refused: bool) -> None:
+    """The operator accepts a claim whatever its phase, but no image can be in one without a volume."""
+    left = None if phase is None else {**claim("ReadWriteMany"), "status": {"phase": phase}}
+    given = params(backend="pvc", pvc={"claim": "right"})
+    live = config({"managementState": "Unmanaged", "pvc": {"claim": "wrong"}})
+    seen: dict[str, Reading] = {"config": live, "deployments": (OPERATOR, REGISTRY)}
+    assert "left" in [ref.label for ref in _storage.needs(parse_intent(given, ALAUDA), seen)]
+    plan = decide(given, config=live, claim=claim("ReadWriteMany"), left=left)
+    assert bool(plan.refusals) is refused, plan.refusals
+    assert plan.values.get("left_behind", []) == []
+
+
+@pytest.mark.parametrize(
+    ("observed", "reason", "refused"), [(4, "Error", False), (3, "Error", True), (4, "Ready", True)]
+)
+def test_a_bucket_that_was_never_accepted_can_be_corrected(observed: int, reason: str, refused: bool) -> None:
+    """The operator refuses it in this very generation and has accepted nothing: that is a mistake, not a place.
+
+    After a removal status.storage is empty too (operator fact 4.4), and then the bucket is where the images are.
+    """
+    live = config({"s3": {"bucket": "typo", "region": "us-east-1"}}, status={})
+    conditions = [{"type": "Progressing", "status": "True", "reason": reason, "message": "NoSuchBucket"}]
+    live["status"] = {"observedGeneration": observed, "conditions": conditions}
+    plan = decide(params(backend="s3", s3={**S3, "region_endpoint": None}), config=live, secret=secret(CREDENTIALS))
+    assert bool(plan.refusals) is refused
+    assert any("has never accepted s3 bucket typo" in text for text in plan.warnings) is not refused
+
+
+@pytest.mark.parametrize(("backend", "said"), [("s3", True), ("emptydir", False)])
+def test_recreate_left_from_a_claim_is_remarked_before_writing(backend: str, said: bool) -> None:
+    """Two replicas that are replaced at the same time interrupt pulls, which a bucket does not ask for."""
+    live = config({"pvc": {"claim": "image-registry"}}, rolloutStrategy="Recreate")
+    options: dict[str, Any] = {"s3": S3, "replicas": 2} if backend == "s3" else {"replicas": 1}
+    given = params(backend=backend, on_backend_change="allow", **options)
+    plan = decide(given, config=live, secret=secret(CREDENTIALS))
+    assert plan.refusals == ()
+    assert any("rolloutStrategy is Recreate" in text for text in plan.warnings) is said
 
 
 def test_correcting_a_location_that_was_never_accepted_is_not_a_change_of_location() -> None:
@@ -168,7 +224,9 @@ def test_reads_only_what_it_needs() -> None:
         want = parse_intent(given, ALAUDA)
         found: list[str] = []
         readings: dict[str, Reading] = {}
-        answers: dict[str, Reading] = {"config": config({}), "deployments": (OPERATOR, REGISTRY), **seen}
+        at_rest = rendered(REGISTRY, "2026-01-01T00:00:05Z")
+        used = config({"s3": {**LIVE["s3"], "trustedCA": {"name": "s3-ca"}}})
+        answers: dict[str, Reading] = {"config": used, "deployments": (OPERATOR, at_rest), **seen}
         while refs := _storage.needs(want, readings):
             for ref in refs:
                 found.append(ref.label)
@@ -182,7 +240,9 @@ def test_reads_only_what_it_needs() -> None:
         "claim",
     ]
     s3 = {**S3, "trusted_ca": {"name": "s3-ca"}, "access_key": "AKIDEXAMPLE", "secret_key": "wJalrXUtnFEMI"}
-    assert labels(params(backend="s3", s3=s3), secret=secret(CREDENTIALS), ca={"data": {"ca-bundle.crt": PEM}}) == [
+    before = "2026-01-01T00:00:01Z"
+    stored = stamped({"data": {"ca-bundle.crt": PEM}}, before)
+    assert labels(params(backend="s3", s3=s3), secret=stamped(secret(CREDENTIALS), before), ca=stored) == [
         "config",
         "deployments",
         "secret",

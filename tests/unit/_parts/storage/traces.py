@@ -18,7 +18,10 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdic
     Verdict,
     Waiting,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.deployment import template_edition
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import (
+    Carried,
+    Renewal,
     StorageGoal,
     StorageSnapshot,
 )
@@ -97,7 +100,11 @@ def deployment_object(line: Mapping[str, Any]) -> dict[str, Any] | None:
         "spec": {
             "replicas": line["replicas"],
             "strategy": {"type": line["strategy"]},
-            "template": {"spec": {"containers": [container], "volumes": [_volume(text) for text in line["volumes"]]}},
+            "template": {
+                # Not recorded. Nobody but the operator wrote these Deployments, so a generation is a rendering.
+                "metadata": {"annotations": {"operator/dependencies-checksum": str(line["generation"])}},
+                "spec": {"containers": [container], "volumes": [_volume(text) for text in line["volumes"]]},
+            },
         },
         "status": status,
     }
@@ -170,13 +177,14 @@ def runs(trace: str) -> Iterator[Run]:
             )
             yield Run(trace, action, goal, moments[index].t, end)
             continue
-        same_goal = replace(goal, min_generation=config["metadata"]["generation"], deployment_generation_over=None)
+        same_goal = replace(goal, min_generation=config["metadata"]["generation"], renewal=None)
         renewed = action in ("rotate S3 secret", "correct the S3 secret") or (
             action == "create S3 secret" and index != actions[0]
         )
         if renewed and goal.backend == "s3":
             assert deployment is not None
-            changed = replace(same_goal, deployment_generation_over=deployment["metadata"]["generation"])
+            renewal = Renewal(credentials={"recorded": ""}, bundle="", before=template_edition(deployment))
+            changed = replace(same_goal, renewal=renewal)
             # The bucket that follows belongs to the same preparation.
             following = [
                 moments[after].t for after in actions if after > index and "bucket" not in moments[after].line["do"]
@@ -202,12 +210,22 @@ def states(run: Run) -> Iterator[StorageSnapshot]:
     ]
     config, deployment = _state(known)
     now = run.start
-    yield StorageSnapshot(at=now, config=config, deployment=deployment, requested_at=now)
+
+    def snapshot() -> StorageSnapshot:
+        """What the operator passes on was not recorded: it is there at the latest when it has rendered the Pods."""
+        renewal, carried = run.goal.renewal, frozenset[str]()
+        if renewal is not None and deployment is not None and template_edition(deployment) != renewal.before:
+            carried = renewal.wanted
+        return StorageSnapshot(
+            at=now, config=config, deployment=deployment, requested_at=now, carried=Carried(now, carried)
+        )
+
+    yield snapshot()
     for moment in [*coming, None]:
         until = moment.t if moment is not None else run.end
         while now + TICK < until:
             now = round(now + TICK, 3)
-            yield StorageSnapshot(at=now, config=config, deployment=deployment, requested_at=now)
+            yield snapshot()
         if moment is None:
             return
         now = moment.t
@@ -215,7 +233,7 @@ def states(run: Run) -> Iterator[StorageSnapshot]:
             config = config_object(moment.line)
         else:
             deployment = deployment_object(moment.line)
-        yield StorageSnapshot(at=now, config=config, deployment=deployment, requested_at=now)
+        yield snapshot()
 
 
 @dataclass(frozen=True)
@@ -304,8 +322,7 @@ def _reached(goal: StorageGoal, config: Mapping[str, Any], deployment: Mapping[s
         return False
     if deployment is None or deployment["metadata"].get("deletionTimestamp"):
         return False
-    over = goal.deployment_generation_over
-    if over is not None and deployment["metadata"]["generation"] <= over:
+    if goal.renewal is not None and template_edition(deployment) == goal.renewal.before:
         return False
     status, counts = deployment["status"], ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
     return (
