@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help bench demo test venv lock lint unit house contract integration molecule binary bench-limits cluster-up cluster-down cluster-status docs roles format clean
+.PHONY: help bench chaos demo test venv lock lint unit house contract integration molecule binary bench-limits cluster-up cluster-down cluster-status docs roles format clean
 
 RUN := .venv/bin/python tests/house/steps.py
 CLUSTER := .venv/bin/python -m tests.cluster
@@ -33,6 +33,9 @@ molecule: venv ## test the roles on the embedded cluster
 	@$(RUN) molecule
 binary: venv ## build the embedded cluster's binary (once; takes minutes)
 	@$(RUN) binary
+
+chaos: venv ## faults, kills, restarts, concurrent writers, hostile inputs: 12 minutes at most (SEED=… repeats a run)
+	@PYTHONPATH=$(CURDIR):$(CURDIR)/tests/collections .venv/bin/python -m tests.chaos $(if $(SEED),--seed $(SEED))
 
 bench-limits: venv ## measure image_limits with 1,000 namespaces
 	@.venv/bin/python -m tests.bench.limits

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from tests.chaos import faults, hostile, writers
 from tests.chaos.cases import Clock, Ground, Tally
@@ -43,26 +44,24 @@ def tallies(aims: dict[str, int], only: Sequence[str]) -> dict[str, list[Tally]]
 
 
 def campaign(grounds: Sequence[Ground], todo: dict[str, list[Tally]], seed: str, clock: Clock) -> None:
-    """Run everything; the lanes at the same time. The API servers are restarted when nothing else runs."""
+    """Run everything; the lanes at the same time. The API servers are restarted while nothing else runs."""
     lanes = LANES if len(grounds) > 1 else (NAMES,)
-    work: list[Callable[[], None]] = []
-    for ground, modules in zip(grounds, lanes, strict=True):
-        mine = [one for kind in ("fault", "kill") for one in todo.get(kind, []) if one.module in modules]
-        work.append(lambda ground=ground, mine=mine: faults.run(ground, mine, seed, clock))  # type: ignore[misc]
-    inputs = todo.get("hostile", [])
 
-    def feed() -> None:
-        for tally in inputs:
+    def cases(*kinds: str) -> list[Callable[[], None]]:
+        found: list[Callable[[], None]] = []
+        for ground, modules in zip(grounds, lanes, strict=True):
+            mine = [one for kind in kinds for one in todo.get(kind, []) if one.module in modules]
+            found.append(partial(faults.run, ground, mine, seed, clock))
+        return found
+
+    def inputs() -> None:
+        for tally in todo.get("hostile", []):
             hostile.run(grounds[0], tally, seed, clock)
 
-    _all([*work, feed])
+    _all(cases("restart"))
     for tally in todo.get("writers", []):
         writers.run(grounds[-1], tally, seed)
-    work = []
-    for ground, modules in zip(grounds, lanes, strict=True):
-        mine = [one for one in todo.get("restart", []) if one.module in modules]
-        work.append(lambda ground=ground, mine=mine: faults.run(ground, mine, seed, clock))  # type: ignore[misc]
-    _all(work)
+    _all([*cases("fault", "kill"), inputs])
 
 
 def _all(work: Sequence[Callable[[], None]]) -> None:
