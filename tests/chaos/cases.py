@@ -61,6 +61,9 @@ class Ground:
         other = cluster.s3.new_key(f"{made.name}-user")
         keys = ((made.access_key, made.secret_key), (other.access_key, other.secret_key))
         self.buckets = tuple(Bucket(made.name, made.region, made.endpoint, *key) for key in keys)
+        first = Task("registry_storage", (Storage(redirect=False, cpu="1m"),))
+        ended = self.start(first, cluster.kubeconfig).wait(WAIT + SLACK)
+        assert not first.missing(self.world), ended.output
 
     def task(self, rng: random.Random, module: str) -> Task:
         """A random task of a module; most of them differ from what is there."""
@@ -96,18 +99,34 @@ class Ground:
         given = {"kubeconfig": str(kubeconfig), "wait_timeout": WAIT, **task.options()}
         return self.runner.module(task.module, given, temporary=temporary)
 
-    def trial(self, case: str, what: str, task: Task, begin: Callable[[], Run], secrets: Sequence[str] = ()) -> Outcome:
+    def _sound(self) -> bool:
+        """Whether Nodes and scheduler have got over what was done: every task here can be scheduled."""
+        taken = [one["type"] for one in self.world.conditions("Node", "lab-node") if one["status"] == "True"]
+        conditions = [one for pod in self.world.pods() for one in pod["status"].get("conditions") or []]
+        return "Ready" in taken and not any(one.get("reason") == "Unschedulable" for one in conditions)
+
+    def trial(
+        self,
+        case: str,
+        what: str,
+        task: Task,
+        begin: Callable[[], Run],
+        secrets: Sequence[str] = (),
+        idle: Callable[[], bool] = lambda: True,
+    ) -> Outcome:
         """Run a task that something is done to, judge it, and have a plain second run heal what failed.
 
-        begin: starts the run and does it.
+        begin: starts the run and does it. idle: whether nothing that the run has sent is under way any more.
         """
         before = task.owned(self.world)
         run = begin()
         ended = run.wait(WAIT + SLACK)
+        _await(idle, SLACK)
         wrong = self._untrue(task, before, ended, secrets)
         text = f"{what}\n{task.module} {task.options()}\n\n{ended.output}\n"
         failed = ended.result is None or bool(ended.result.get("failed"))
         if failed:
+            _await(self._sound, 2 * SLACK)
             before = task.owned(self.world)
             second = self.start(task, self.cluster.kubeconfig).wait(WAIT + SLACK)
             text += f"second run\n{second.output}\n"
@@ -148,6 +167,13 @@ class Ground:
         if _BLAME.search(message):
             wrong.append(f"blames the task for the fault: {message[:300]}")
         return wrong
+
+
+def _await(condition: Callable[[], bool], seconds: float) -> None:
+    """Wait for a condition; what does not become true shows in the case itself."""
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 _DRAWN = ("registry_storage", "registry_pullsecret", "image_limits", "image_pruner")

@@ -74,7 +74,9 @@ def fault(ground: Ground, module: str, case: str, rng: random.Random) -> Outcome
     with ApiProxy(ground.cluster.kubeconfig, tls=rng.random() < 0.5) as proxy:
         armed = [_arm(proxy, rng) for _ in range(rng.choice((1, 1, 2)))]
         what = f"{'TLS' if proxy.tls else 'HTTP'}: {'; '.join(text for text, _fault in armed)}"
-        outcome = ground.trial(case, what, task, lambda: ground.start(task, proxy.kubeconfig), _lines(proxy.client_key))
+        outcome = ground.trial(
+            case, what, task, lambda: ground.start(task, proxy.kubeconfig), _lines(proxy.client_key), _idle(proxy)
+        )
         return outcome if any(one.hits for _text, one in armed) else None
 
 
@@ -112,7 +114,7 @@ def kill(ground: Ground, module: str, case: str, rng: random.Random) -> Outcome 
                 run.kill()
             return run
 
-        outcome = ground.trial(case, what, task, begin, _lines(proxy.client_key))
+        outcome = ground.trial(case, what, task, begin, _lines(proxy.client_key), _idle(proxy))
         if outcome.said or not outcome.healed or (aimed and not armed.hits):
             return outcome if outcome.wrong else None
         again = ground.start(task, proxy.kubeconfig, temporary).wait(60)
@@ -138,6 +140,11 @@ def restart(ground: Ground, module: str, case: str, rng: random.Random) -> Outco
 
     what = f"API server killed after {moment:.2f} s, down for {down:.1f} s"
     return ground.trial(case, what, task, begin)
+
+
+def _idle(proxy: ApiProxy) -> Callable[[], bool]:
+    """Whether the API server has answered everything: what a killed process has sent may still be under way."""
+    return lambda: all(one.finished is not None or one.watch for one in proxy.requests)
 
 
 def _lines(key: str) -> list[str]:

@@ -131,6 +131,10 @@ def draw(rng: random.Random, module: str) -> dict[str, Any]:
         bases = {"registry_pullsecret": _PULL, "image_limits": _LIMITS, "image_pruner": _PRUNER}
         given = rng.choice(_STORAGE) if module == "registry_storage" else bases[module]
     given = json.loads(json.dumps(given))
+    # Where the images are at the moment is another case's doing.
+    (given["registry_storage"] if module == "registry" else given).update(
+        {"on_backend_change": "allow"} if module.startswith("registry") and module != "registry_pullsecret" else {}
+    )
     for _ in range(rng.choice((1, 1, 2, 3))):
         if rng.random() < 0.05:
             option = rng.choice(sorted(_CONNECTION))

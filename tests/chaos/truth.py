@@ -67,6 +67,10 @@ class World:
         found = self.find(kind, name, namespace)
         return dict((found or {}).get("spec") or {})
 
+    def conditions(self, kind: str, name: str) -> list[JSON]:
+        """The conditions of an object."""
+        return list(((self.find(kind, name) or {}).get("status") or {}).get("conditions") or [])
+
     def pods(self) -> list[JSON]:
         """The registry's Pods that are not on their way out."""
         path = f"/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=app.kubernetes.io%2Fname%3D{REGISTRY}"
