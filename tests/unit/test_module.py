@@ -95,3 +95,10 @@ def test_a_refusal_shows_no_secret_whatever_else_is_wrong(
     kubeconfig = {"users": [{"name": "a", "user": {"token": "HUSH-token"}}]}
     given: dict[str, Any] = {"quota": {"key": "HUSH-key"}, "password": "HUSH-password\n", "kubeconfig": kubeconfig}
     assert "HUSH" not in _refused(capsys, **(given | odd))[1]
+
+
+def test_a_refusal_quotes_no_control_character(capsys: pytest.CaptureFixture[str]) -> None:
+    message, _output = _refused(capsys, **{"na\x1b]0;title\x07me": 1, "a\u202eb": 2})
+    assert "\\x1b]0;title\\x07" in message
+    assert "a\\u202eb" in message
+    assert all(one.isprintable() for one in message)
