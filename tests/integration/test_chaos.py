@@ -17,7 +17,7 @@ from tests.integration.conftest import Lab
 pytestmark = pytest.mark.cluster
 
 AIMS = {"fault": 3, "kill": 1, "writers": 8, "hostile": 60}
-SECONDS = 300
+SECONDS = 600
 """The slice needs well under a minute; on a busy machine it may take longer, and is cut off only then."""
 
 
