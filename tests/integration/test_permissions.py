@@ -277,13 +277,11 @@ SCENARIOS = (
     Scenario("registry_storage", ("pvc",), pending_claim, fails=True),
     Scenario("registry_storage", ("pvc", "pvc-create"), created_claim),
     Scenario("registry_storage", ("pvc", "pvc-expand"), grown_claim),
-    Scenario("registry_storage", ("credentials",), bucket),
-    Scenario("registry_storage", ("credentials", "credentials-write"), bucket_with_keys),
-    Scenario(
-        "registry_storage", ("credentials", "credentials-write", "credentials-secret"), bucket_with_another_secret
-    ),
-    Scenario("registry_storage", ("credentials", "trusted-ca"), trusted_ca),
-    Scenario("registry_storage", ("credentials", "trusted-ca", "trusted-ca-write"), trusted_ca_as_pem),
+    Scenario("registry_storage", ("keys",), bucket),
+    Scenario("registry_storage", ("keys", "keys-write"), bucket_with_keys),
+    Scenario("registry_storage", ("keys", "keys-write", "keys-secret"), bucket_with_another_secret),
+    Scenario("registry_storage", ("keys", "trusted-ca"), trusted_ca),
+    Scenario("registry_storage", ("keys", "trusted-ca", "trusted-ca-write"), trusted_ca_as_pem),
     Scenario("registry_storage", ("probe-write",), upload),
     Scenario("registry_pullsecret", (), pull_secrets),
     Scenario("registry_pullsecret", ("verify",), verified_pull_secrets),
