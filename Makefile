@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help bench demo test venv lock lint unit house contract integration molecule binary bench-limits cluster-up cluster-down cluster-status docs roles format clean
+.PHONY: help bench chaos permissions demo test venv lock lint unit house contract integration molecule binary bench-limits cluster-up cluster-down cluster-status docs roles format clean
 
 RUN := .venv/bin/python tests/house/steps.py
 CLUSTER := .venv/bin/python -m tests.cluster
@@ -34,6 +34,9 @@ molecule: venv ## test the roles on the embedded cluster
 binary: venv ## build the embedded cluster's binary (once; takes minutes)
 	@$(RUN) binary
 
+chaos: venv ## faults, kills, restarts, concurrent writers, hostile inputs: 12 minutes at most (SEED=… repeats a run)
+	@PYTHONPATH=$(CURDIR):$(CURDIR)/tests/collections .venv/bin/python -m tests.chaos $(if $(SEED),--seed $(SEED))
+
 bench-limits: venv ## measure image_limits with 1,000 namespaces
 	@.venv/bin/python -m tests.bench.limits
 
@@ -51,6 +54,10 @@ lock: venv ## lock the newest allowed versions in requirements/*.txt
 
 roles: venv ## generate the roles' specs, defaults and README tables from the modules' documentation
 	@.venv/bin/python -m tests.house.role_files
+
+permissions: venv ## record at the wire what each module needs, and generate docs/permissions from it
+	@RECORD_PERMISSIONS=1 .venv/bin/python -m pytest -q tests/integration/test_permissions.py -k committed
+	@PYTHONPATH=$(CURDIR):$(CURDIR)/tests/collections .venv/bin/python -m tests.house.permissions
 
 format: venv ## format the Python sources
 	@.venv/bin/ruff check --fix --quiet . ; .venv/bin/ruff format .

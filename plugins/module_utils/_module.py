@@ -34,6 +34,13 @@ class AnsibleModule(basic.AnsibleModule):  # type: ignore[misc]
     check_mode: bool
     no_log_values: set[str]
 
+    def __init__(self, argument_spec: Mapping[str, Any], **rules: Any) -> None:
+        """Refuses also the values that break Ansible's own validation, or its log, instead of being refused there."""
+        try:
+            super().__init__(argument_spec, **rules)
+        except (ArithmeticError, RecursionError, TypeError, ValueError) as error:
+            self.fail_json(msg=_broken(error, argument_spec, self.params), changed=False)
+
     def _log_invocation(self) -> None:
         """Called by Ansible once the parameters are known; what it writes goes to the syslog."""
         self.no_log_values.update(kubeconfig_secrets(self.params))
@@ -41,12 +48,53 @@ class AnsibleModule(basic.AnsibleModule):  # type: ignore[misc]
 
     def fail_json(self, msg: str, **values: Any) -> None:
         """Of invalid parameters, Ansible names the first with a list of all options; this names all of them."""
-        super().fail_json(msg=refusal(msg, self._problems(), self.argument_spec, self._name), **values)
+        # Ansible stops collecting secrets at the first value of a wrong type.
+        self.no_log_values.update(kubeconfig_secrets(self.params), _secrets(self.argument_spec, self.params))
+        text = _shown(refusal(msg, self._problems(), self.argument_spec, self._name))
+        try:
+            super().fail_json(msg=text, **values)
+        except ValueError:  # a parameter that cannot be printed
+            self.params = {}
+            super().fail_json(msg=text, **values)
 
     def _problems(self) -> list[str]:
         """Everything that Ansible's validation found, or nothing where it does not keep that."""
         found = getattr(getattr(self, "validation_result", None), "error_messages", None)
         return [str(one) for one in found or []]
+
+
+def _shown(text: str) -> str:
+    """The text with escapes for what a terminal would obey; it may quote a parameter."""
+    return "".join(one if one.isprintable() or one == "\n" else ascii(one)[1:-1] for one in text)
+
+
+def _broken(error: Exception, spec: Mapping[str, Any], params: Mapping[str, Any]) -> str:
+    """What to say when Ansible's validation raised something; its text is not shown, since it may quote a secret."""
+    wrong = [name for name, option in spec.items() if option.get("options") and _no_dictionary(params.get(name))]
+    if wrong:
+        return f"These options are dictionaries or lists of them, and have another value: {', '.join(wrong)}."
+    return (
+        f"The parameters cannot be read ({type(error).__name__} in Ansible's own validation). Look for a number that "
+        "is too large, a text that is not valid Unicode, or a value of another type than its option."
+    )
+
+
+def _no_dictionary(value: Any) -> bool:
+    """Whether Ansible cannot take the value for a dictionary or a list of them. A text may still be one in JSON."""
+    if isinstance(value, list):
+        return any(one is None or _no_dictionary(one) for one in value)
+    return not (value is None or isinstance(value, (dict, str)))
+
+
+def _secrets(spec: Mapping[str, Any], params: Any) -> Iterator[str]:
+    """The values of secret options at any depth, whatever else is wrong with the parameters."""
+    for one in params if isinstance(params, list) else [params]:
+        for name, option in spec.items() if isinstance(one, Mapping) else ():
+            for key in (name, *option.get("aliases", ())):
+                value = one.get(key)
+                if option.get("no_log") and isinstance(value, (str, int, float)):
+                    yield str(value)
+                yield from _secrets(option.get("options") or {}, value)
 
 
 def refusal(msg: str, problems: Iterable[str], spec: Mapping[str, Any], module: str) -> str:

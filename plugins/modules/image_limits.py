@@ -84,9 +84,7 @@ extends_documentation_fragment:
   - alauda.image_registry.platform
   - alauda.image_registry.attributes
 notes:
-  - "Required permissions: C(get), C(list), C(watch), C(create), C(patch), C(delete) on ResourceQuotas and LimitRanges,
-    in the whole cluster for more than two namespaces or a selector; C(get) on the Namespaces, or C(list) on all of them
-    for more than two or a selector."
+  - "Required permissions: C(docs/permissions/) of this collection has them for each option, as files to be applied."
 seealso:
   - module: alauda.image_registry.registry_storage
 author:

@@ -80,10 +80,7 @@ extends_documentation_fragment:
   - alauda.image_registry.platform
   - alauda.image_registry.attributes
 notes:
-  - "Required permissions: C(get), C(list), C(watch), C(create), C(patch) on
-    C(imagepruners.imageregistry.operator.alauda.io); in the registry's namespace C(get), C(list), C(watch) on CronJobs,
-    C(create) on CronJobs (only ever as a dry run, to check what will be rendered), C(list) on Jobs and Pods and C(get)
-    on C(pods/log) to explain a failed job, C(list) on Deployments and Leases to explain an operator that does not act."
+  - "Required permissions: C(docs/permissions/) of this collection has them for each option, as files to be applied."
 seealso:
   - module: alauda.image_registry.registry_storage
 author:

@@ -666,7 +666,8 @@ extends_documentation_fragment:
   - alauda.image_registry.platform
   - alauda.image_registry.attributes
 notes:
-  - "Required permissions: those of the modules of the parts that are set; with O(mode=verify) only those to read."
+  - "Required permissions: those of the modules of the parts that are set; with O(mode=verify) only those to read.
+    C(docs/permissions/) of this collection has them for each option, as files to be applied."
 seealso:
   - module: alauda.image_registry.registry_storage
   - module: alauda.image_registry.registry_pullsecret

@@ -61,9 +61,7 @@ extends_documentation_fragment:
   - alauda.image_registry.platform
   - alauda.image_registry.attributes
 notes:
-  - "Required permissions: C(get), C(list), C(watch), C(patch) on C(configs.imageregistry.operator.alauda.io); to check
-    namespaces also C(list) and C(watch) on Namespaces, RoleBindings, ServiceAccounts and the metadata of Secrets;
-    in the registry's namespace C(list) on Deployments and Leases, to explain an operator that does not act."
+  - "Required permissions: C(docs/permissions/) of this collection has them for each option, as files to be applied."
 seealso:
   - module: alauda.image_registry.registry_storage
 author:

@@ -317,13 +317,7 @@ extends_documentation_fragment:
   - alauda.image_registry.platform
   - alauda.image_registry.attributes
 notes:
-  - "Required permissions: C(get), C(patch) on C(configs.imageregistry.operator.alauda.io); in the registry's namespace
-    C(list), C(watch) on Deployments and Pods, C(get) on C(pods/proxy), C(services/proxy), C(pods/log) (for
-    O(probe=write) also C(create), C(update), C(delete) on the first two), C(list) on Events to explain a timeout;
-    C(get), C(list), C(watch), C(create), C(patch) on PersistentVolumeClaims and C(get), C(create), C(patch) on Secrets
-    and ConfigMaps, as far as the options use them; C(list) on StorageClasses to create or grow a claim, C(get) to
-    explain one that is Pending; C(list) on PersistentVolumes to create a claim for a volume made by hand; C(list),
-    C(watch) on C(configs.imageregistry.operator.alauda.io) to wait."
+  - "Required permissions: C(docs/permissions/) of this collection has them for each option, as files to be applied."
 seealso:
   - name: Setting Up and Configuring the Registry
     description: The vendor's page whose storage recipes this module replaces.

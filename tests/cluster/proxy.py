@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A proxy in front of the API server that counts requests at the wire and injects faults.
 
-Clients use the kubeconfig the proxy writes (plain HTTP on loopback); the proxy holds the credentials of the kubeconfig
-it was given. A client that brings its own ``Authorization`` header is forwarded with that header instead of them, so
-that tests with a restricted identity work too.
+Clients use the kubeconfig the proxy writes (plain HTTP on loopback, or TLS with a certificate and a client key made for
+it); the proxy holds the credentials of the kubeconfig it was given. A client that brings its own ``Authorization``
+header is forwarded with that header instead of them, so that tests with a restricted identity work too.
 
     with ApiProxy(kubeconfig) as proxy:
         run(kubeconfig=proxy.kubeconfig)
@@ -39,9 +39,10 @@ from urllib.parse import parse_qsl, urlsplit
 
 import yaml
 
+from tests.certificates import b64, pair
 from tests.cluster.kubeconfig import current_context, material
 
-FaultKind = Literal["slow", "status", "reset", "drop", "act"]
+FaultKind = Literal["slow", "status", "reset", "close", "truncate", "drop", "expire", "act"]
 
 _REASONS = {
     400: "BadRequest",
@@ -101,6 +102,7 @@ class Fault:
     path: re.Pattern[str] | None
     watch: bool | None
     times: int | None
+    skip: int
     delay: float
     code: int
     retry_after: int | None
@@ -112,10 +114,16 @@ class Fault:
     hits: int = field(default=0)
 
     def matches(self, request: Request) -> bool:
-        """Whether the fault applies to the request and is not used up."""
+        """Whether the fault applies to the request and is not used up; counts those that it lets through."""
+        if not self._is_for(request):
+            return False
+        self.skip -= 1
+        return self.skip < 0
+
+    def _is_for(self, request: Request) -> bool:
         if self.times is not None and self.hits >= self.times:
             return False
-        if self.method is not None and self.method != request.method:
+        if self.method is not None and re.fullmatch(self.method, request.method) is None:
             return False
         if self.watch is not None and self.watch != request.watch:
             return False
@@ -174,11 +182,14 @@ class ApiProxy:
 
     :param kubeconfig: path of the kubeconfig whose current context names the real API server.
     :param keep_bodies: record request and response bodies as well (never those of watches).
+    :param tls: serve TLS; the kubeconfig then has a client key, which is also in :attr:`client_key`.
     """
 
-    def __init__(self, kubeconfig: str | Path, keep_bodies: bool = False) -> None:
+    def __init__(self, kubeconfig: str | Path, keep_bodies: bool = False, tls: bool = False) -> None:
         self._upstream = _Upstream(Path(kubeconfig))
         self.keep_bodies = keep_bodies
+        self.tls = tls
+        self.client_key = ""
         self._lock = threading.Lock()
         self._requests: list[Request] = []
         self._faults: list[Fault] = []
@@ -192,7 +203,21 @@ class ApiProxy:
 
     def __enter__(self) -> ApiProxy:
         self._folder = tempfile.TemporaryDirectory(prefix="api-proxy-")
-        self._server = _Server(self)
+        cluster: dict[str, str] = {}
+        user: dict[str, str] = {}
+        context = None
+        if self.tls:
+            certificate, key = pair("proxy", address="127.0.0.1")
+            pem = Path(self._folder.name) / "proxy.pem"
+            pem.touch(mode=0o600)
+            pem.write_bytes(certificate + key)
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(pem)
+            own, own_key = pair("client")
+            self.client_key = own_key.decode()
+            cluster = {"certificate-authority-data": b64(certificate)}
+            user = {"client-certificate-data": b64(own), "client-key-data": b64(own_key)}
+        self._server = _Server(self, context)
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         path = Path(self._folder.name) / "kubeconfig"
         path.write_text(
@@ -202,8 +227,8 @@ class ApiProxy:
                     "kind": "Config",
                     "current-context": "proxy",
                     "contexts": [{"name": "proxy", "context": {"cluster": "proxy", "user": "proxy"}}],
-                    "clusters": [{"name": "proxy", "cluster": {"server": self.url}}],
-                    "users": [{"name": "proxy", "user": {}}],
+                    "clusters": [{"name": "proxy", "cluster": {"server": self.url, **cluster}}],
+                    "users": [{"name": "proxy", "user": user}],
                 }
             ),
             encoding="utf-8",
@@ -230,7 +255,7 @@ class ApiProxy:
         if self._server is None:
             raise ProxyError("the proxy is not running: use it as a context manager")
         host, port = self._server.server_address[:2]
-        return f"http://{host!s}:{port}"
+        return f"{'https' if self.tls else 'http'}://{host!s}:{port}"
 
     @property
     def requests(self) -> list[Request]:
@@ -252,6 +277,7 @@ class ApiProxy:
         path: str | None = None,
         watch: bool | None = None,
         times: int | None = 1,
+        skip: int = 0,
         delay: float = 1.0,
         code: int = 500,
         retry_after: int | None = None,
@@ -264,18 +290,24 @@ class ApiProxy:
         """Arm a fault.
 
         :param kind: ``slow`` forwards the request after ``delay`` seconds; ``status`` answers ``code`` (with
-            ``retry_after`` seconds if given) as the API server would; ``reset`` cuts the connection with RST; ``drop``
-            lets a watch through and cuts it after ``events`` events; ``act`` is for :meth:`meanwhile`.
-        :param path: regular expression searched in the path; ``method`` and ``watch`` narrow further.
+            ``retry_after`` seconds if given) as the API server would; ``reset`` cuts the connection with RST;
+            ``close`` ends it in order instead (under TLS with its own farewell); ``truncate`` ends it in the middle of
+            the answer; ``drop`` lets a watch through and cuts it after ``events`` events, ``expire`` has it end with
+            the event ERROR 410 instead; ``act`` is for :meth:`meanwhile`.
+        :param path: regular expression searched in the path; ``method`` (a regular expression for the whole of it) and
+            ``watch`` narrow further.
         :param times: how many matching requests are affected, None for all.
-        :param forwarded: for ``status`` and ``reset``: let the API server act first, so that only its answer is lost.
+        :param skip: how many matching requests are let through first.
+        :param forwarded: for ``status``, ``reset`` and ``close``: let the API server act first, so that only its
+            answer is lost.
         """
         armed = Fault(
             kind=kind,
             method=method,
             path=re.compile(path) if path is not None else None,
-            watch=True if kind == "drop" else watch,
+            watch=True if kind in ("drop", "expire") else watch,
             times=times,
+            skip=skip,
             delay=delay,
             code=code,
             retry_after=retry_after,
@@ -297,6 +329,7 @@ class ApiProxy:
         path: str | None = None,
         watch: bool | None = None,
         dry_run: bool | None = None,
+        skip: int = 0,
         forwarded: bool = False,
     ) -> Fault:
         """Have something done at the first matching request, which goes on when it has been done: one order, no race.
@@ -306,7 +339,9 @@ class ApiProxy:
         :param dry_run: whether the request is to be a dry run; None: either.
         :param forwarded: let the API server answer first; the client has its answer when ``act`` is over.
         """
-        return self.fault("act", method=method, path=path, watch=watch, forwarded=forwarded, dry_run=dry_run, act=act)
+        return self.fault(
+            "act", method=method, path=path, watch=watch, skip=skip, forwarded=forwarded, dry_run=dry_run, act=act
+        )
 
     def clear_faults(self) -> None:
         """Disarm all faults, keep the requests."""
@@ -350,14 +385,31 @@ def _cut(target: socket.socket) -> None:
         os.close(target.detach())
 
 
+def _end(target: socket.socket) -> None:
+    """Close in order: with the farewell of TLS where there is one, and FIN."""
+    with contextlib.suppress(OSError, ValueError):
+        if isinstance(target, ssl.SSLSocket):
+            target.settimeout(1)
+            target = target.unwrap()
+        target.shutdown(socket.SHUT_RDWR)
+
+
 class _Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     daemon_threads = True
     block_on_close = False
     request_queue_size = 64
 
-    def __init__(self, proxy: ApiProxy) -> None:
+    def __init__(self, proxy: ApiProxy, context: ssl.SSLContext | None) -> None:
         self.proxy = proxy
+        self._context = context
         super().__init__(("127.0.0.1", 0), _Handler)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """The handshake is the handler's own: here it would make all others wait."""
+        connection, address = super().get_request()
+        if self._context is not None:
+            connection = self._context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        return connection, address
 
     def server_bind(self) -> None:
         # HTTPServer would look up the host's own name, which can take seconds without DNS.
@@ -367,6 +419,19 @@ class _Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients that go away and connections we cut are normal here."""
+
+
+def _status(code: int, message: str) -> dict[str, Any]:
+    """An error as the API server answers it."""
+    return {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": message,
+        "reason": _REASONS.get(code, "Unknown"),
+        "code": code,
+    }
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -433,12 +498,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return
         if fault is not None and fault.kind == "slow":
             self.server.proxy._stop.wait(fault.delay)
-        if fault is not None and fault.kind in ("status", "reset"):
+        if fault is not None and fault.kind in ("status", "reset", "close"):
             if fault.forwarded:
                 self._forward(body).read()
-            if fault.kind == "reset":
+            if fault.kind != "status":
                 self.close_connection = True
-                _cut(self.connection)
+                (_cut if fault.kind == "reset" else _end)(self.connection)
             else:
                 self._answer(request, fault.code, fault.message, fault.retry_after)
             return
@@ -466,6 +531,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             request.response = data
         if bodiless:
             return
+        if fault is not None and fault.kind == "truncate":
+            self.close_connection = True
+            self.wfile.write((b"%x\r\n" % len(data) if length is None else b"") + data[: len(data) // 2])
+            _end(self.connection)
+            return
         if length is None:
             self._chunk(data)
             self.wfile.write(b"0\r\n\r\n")
@@ -484,14 +554,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             proxy._watching.add(self.connection)
         try:
             count = 0
-            if fault is not None and fault.kind == "drop" and fault.events == 0:
-                _cut(self.connection)
+            if fault is not None and fault.kind in ("drop", "expire") and fault.events == 0:
+                self._stop_watch(fault)
                 return
             while data := response.read1(1 << 16):
+                if fault is not None and fault.kind == "truncate":
+                    self._chunk(data[: len(data) // 2])
+                    _end(self.connection)
+                    return
                 self._chunk(data)
                 count += data.count(b"\n")
-                if fault is not None and fault.kind == "drop" and count >= fault.events:
-                    _cut(self.connection)
+                if fault is not None and fault.kind in ("drop", "expire") and count >= fault.events:
+                    self._stop_watch(fault)
                     return
             self.wfile.write(b"0\r\n\r\n")
         finally:
@@ -502,6 +576,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             response.close()
             for link in self._links.values():
                 link.close()
+
+    def _stop_watch(self, fault: Fault) -> None:
+        """End a watch before its time: cut off, or with the API server's own word that its version is too old."""
+        if fault.kind == "drop":
+            _cut(self.connection)
+            return
+        gone = {"type": "ERROR", "object": _status(410, fault.message)}
+        self._chunk(json.dumps(gone).encode() + b"\n")
+        self.wfile.write(b"0\r\n\r\n")
 
     def _chunk(self, data: bytes) -> None:
         if data:
@@ -530,15 +613,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _answer(self, request: Request, code: int, message: str, retry_after: int | None = None) -> None:
         request.status = code
-        status: dict[str, Any] = {
-            "kind": "Status",
-            "apiVersion": "v1",
-            "metadata": {},
-            "status": "Failure",
-            "message": message,
-            "reason": _REASONS.get(code, "Unknown"),
-            "code": code,
-        }
+        status = _status(code, message)
         if retry_after is not None:
             status["details"] = {"retryAfterSeconds": retry_after}
         data = json.dumps(status).encode()

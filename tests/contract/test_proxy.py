@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import http.server
 import json
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -202,6 +205,50 @@ def test_running_watches_can_be_dropped_at_once(kubeconfig: str) -> None:
         assert proxy.drop_watches() == 1
         with pytest.raises((ConnectionError, http.client.IncompleteRead)):
             response.read()
+
+
+def test_a_fault_can_let_some_requests_through_first(kubeconfig: str) -> None:
+    with ApiProxy(kubeconfig) as proxy:
+        proxy.fault("status", code=503, method="GET|PATCH", skip=2)
+        assert [_get(_link(proxy), "/x")[0] for _number in range(4)] == [200, 200, 503, 200]
+
+
+def test_a_watch_can_expire_as_the_api_server_reports_it(kubeconfig: str) -> None:
+    with ApiProxy(kubeconfig) as proxy:
+        proxy.fault("expire", events=1)
+        link = _link(proxy)
+        link.request("GET", "/configs?watch=true")
+        response = link.getresponse()
+        _Api.tick.release()
+        lines = [json.loads(line) for line in response.read().splitlines()]
+        assert lines[0] == {"n": 0}
+        assert (lines[1]["type"], lines[1]["object"]["code"], lines[1]["object"]["reason"]) == ("ERROR", 410, "Expired")
+
+
+def test_an_answer_can_end_in_the_middle(kubeconfig: str) -> None:
+    with ApiProxy(kubeconfig) as proxy:
+        proxy.fault("truncate")
+        link = _link(proxy)
+        link.request("GET", "/x")
+        with pytest.raises(http.client.IncompleteRead):
+            link.getresponse().read()
+
+
+@pytest.mark.parametrize("forwarded", [True, False])
+def test_over_tls_a_connection_can_be_closed_in_order_without_an_answer(kubeconfig: str, forwarded: bool) -> None:
+    with ApiProxy(kubeconfig, tls=True) as proxy:
+        document = yaml.safe_load(Path(proxy.kubeconfig).read_text())
+        authority = base64.b64decode(document["clusters"][0]["cluster"]["certificate-authority-data"]).decode()
+        key = base64.b64decode(document["users"][0]["user"]["client-key-data"]).decode()
+        assert key == proxy.client_key
+        address = urlsplit(proxy.url)
+        context = ssl.create_default_context(cadata=authority)
+        link = http.client.HTTPSConnection(str(address.hostname), address.port, context=context, timeout=60)
+        assert _get(link, "/before")[0] == 200
+        proxy.fault("close", path="/x", forwarded=forwarded)
+        with pytest.raises(http.client.RemoteDisconnected):
+            _get(link, "/x")
+        assert _Api.served == ["GET /before", *(["GET /x"] if forwarded else [])]
 
 
 def test_a_kubeconfig_that_cannot_be_used_is_named(tmp_path: Path) -> None:
