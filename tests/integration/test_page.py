@@ -71,6 +71,21 @@ def test_the_whole_page_is_configured_and_a_second_run_only_reads(lab: Lab, prox
     assert len(seen) <= 10, seen
 
 
+def test_with_nothing_to_change_the_whole_page_takes_eight_requests(lab: Lab, proxy: ApiProxy) -> None:
+    """Counted at the wire: emptydir, pull secrets, the quotas of two namespaces, and the pruner."""
+    task = page(lab, registry_storage={"backend": "emptydir", "replicas": 1, "on_backend_change": "allow"})
+    teams = [name for group in task["image_limits"] for name in group["namespaces"]]
+    task["image_limits"] = [{"namespaces": teams, "quota": {"images": 200}}]
+    ok(lab.run("registry", **task))
+    proxy.reset()
+    again = ok(lab.run("registry", kubeconfig=str(proxy.kubeconfig), **task))
+    assert again["changed"] is False
+    assert {part["verification"]["verdict"] for part in _parts(again)} == {"done"}
+    seen = [f"{item.method} {item.path}" for item in proxy.requests]
+    # Config, Deployments, probe; namespaces, two quotas; ImagePruner, CronJob.
+    assert len(seen) <= 8, seen
+
+
 def _parts(result: dict[str, Any]) -> list[dict[str, Any]]:
     return [one for part in result["parts"].values() for one in (part if isinstance(part, list) else [part])]
 

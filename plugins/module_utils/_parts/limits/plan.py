@@ -46,6 +46,13 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limit
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.others import keeper, stricter
 
+NAME_LABEL = "kubernetes.io/metadata.name"
+"""Label with the name of a namespace, which the API server itself sets (Kubernetes 1.21 and newer)."""
+SELECTED = 50
+"""Up to this many namespaces are selected by that label; a request's URL must not become too long."""
+MISSING = 20
+"""How many namespaces that were not listed are looked at: one may lack the label, but hardly many do."""
+
 # -- reading -----------------------------------------------------------------------------------------------------------
 
 
@@ -53,19 +60,27 @@ def needs(intent: LimitsIntent, seen: Readings) -> list[Ref]:
     """The namespaces first, then our objects in them; nothing while the parameters are wrong."""
     if intent.problems:
         return []
-    refs = _namespace_refs(intent)
+    refs = _namespace_refs(intent, seen)
     if all(ref.label in seen for ref in refs):
         refs += _object_refs(intent, selected(intent, seen)[0], seen)
     return [ref for ref in refs if ref.label not in seen]
 
 
-def _namespace_refs(intent: LimitsIntent) -> list[Ref]:
-    path = "/api/v1/namespaces"
-    if intent.namespaces is None:
-        return [Ref("namespaces", path, True, True, label_selector=intent.selector, keep=_reduced_namespace)]
-    if len(intent.namespaces) <= FEW:
-        return [Ref(f"namespace {name}", member_path(path, name), required=True) for name in intent.namespaces]
-    return [Ref("namespaces", path, collection=True, required=True, keep=_reduced_namespace)]
+def _namespace_refs(intent: LimitsIntent, seen: Readings) -> list[Ref]:
+    """One list; then one by one those that were named and are not in it, or may not be listed."""
+    path, names = "/api/v1/namespaces", intent.namespaces
+    if names == ():
+        return []
+    selector = intent.selector
+    if names is not None and len(names) <= SELECTED:
+        selector = f"{NAME_LABEL} in ({','.join(names)})"
+    required = names is None or len(names) > FEW
+    refs = [Ref("namespaces", path, True, required, label_selector=selector, keep=_reduced_namespace)]
+    if names is None or "namespaces" not in seen:
+        return refs
+    listed = {str(mapping_at(item, "metadata").get("name")) for item in _items(seen["namespaces"])}
+    missing = [name for name in names if name not in listed][:MISSING]
+    return refs + [Ref(f"namespace {name}", member_path(path, name), required=True) for name in missing]
 
 
 def _object_refs(intent: LimitsIntent, namespaces: tuple[str, ...], seen: Readings) -> list[Ref]:
@@ -93,8 +108,7 @@ def _reduced_namespace(item: JSON) -> JSON:
 
 def selected(intent: LimitsIntent, seen: Readings) -> tuple[tuple[str, ...], list[str]]:
     """The namespaces that were selected, in order, and those named that do not exist or are being deleted."""
-    listed = seen.get("namespaces")
-    items = listed if isinstance(listed, tuple) else [seen.get(f"namespace {name}") for name in intent.namespaces or ()]
+    items = [*_items(seen.get("namespaces")), *(seen.get(f"namespace {name}") for name in intent.namespaces or ())]
     active = {str(mapping_at(item, "metadata").get("name")) for item in items if is_active(item)}
     if intent.namespaces is None:
         return tuple(sorted(active)), []
