@@ -12,6 +12,7 @@ import importlib
 import re
 import time
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +32,15 @@ def _dotted(path: Path) -> str:
 
 
 def _held(value: Any, depth: int = 3) -> Iterator[re.Pattern[str]]:
-    """The patterns in a value of a module, and in the collections and dataclasses there."""
+    """The patterns in a value of a module, and in the collections and dataclasses there, compiled later or not."""
     if isinstance(value, re.Pattern):
         yield value
     elif depth and isinstance(value, (tuple, list)):
         for member in value:
             yield from _held(member, depth - 1)
     elif depth and hasattr(value, "__dataclass_fields__") and not isinstance(value, type):
-        for name in value.__dataclass_fields__:
+        lazily = [name for name, member in vars(type(value)).items() if isinstance(member, cached_property)]
+        for name in (*value.__dataclass_fields__, *lazily):
             yield from _held(getattr(value, name), depth - 1)
 
 
