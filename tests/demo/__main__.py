@@ -363,14 +363,12 @@ class Demo:
         chapter("Development storage (emptyDir)")
         self.configured("storage_emptydir", {})
 
-        chapter("A request that cannot work: two replicas on a ReadWriteOnce claim")
+        chapter("A request that cannot work, and that would lose an image: two replicas on a ReadWriteOnce claim")
         claim = {"registry_pvc_storage_class": "lab", "registry_pvc_size": "1Gi"}
-        self.refused("storage_pvc", {**claim, "registry_storage_replicas": 2}, "ReadWriteOnce", "replicas")
+        two = {**claim, "registry_storage_replicas": 2}
+        self.refused("storage_pvc", two, "ReadWriteOnce", "replicas", "would be lost", "on_backend_change")
 
-        chapter("An image would be lost with the development storage: leaving it needs consent")
-        self.refused("storage_pvc", claim, "would be lost", "on_backend_change")
-
-        chapter("Persistent storage (PVC)")
+        chapter("Persistent storage (PVC), with consent to leave the emptyDir")
         self.configured("storage_pvc", {**claim, "registry_on_backend_change": "allow"})
 
         chapter("A secret key with a typo")

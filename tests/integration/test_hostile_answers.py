@@ -160,7 +160,7 @@ def test_an_answer_with_anything_in_it_is_a_result(
     lab: Lab, known: tuple[Double, str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One place of one answer at a time, drawn with a fixed seed."""
-    monkeypatch.setattr(observe, "READ_TIMEOUT", 0.5)  # for a collection that a verdict has to wait for
+    monkeypatch.setattr(observe, "AWAITED_SECONDS", 0.5)  # for a collection that a verdict has to wait for
     double, module, task = known
     draw = random.Random(f"{module} {sorted(task)}")
     places = double.places()
