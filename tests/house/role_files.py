@@ -317,14 +317,22 @@ def _yaml(value: object) -> str:
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110, default_flow_style=False)
 
 
+def _unchecked(option: Mapping[str, Any]) -> dict[str, Any]:
+    """An option without what the module refuses in one sentence; Ansible would print the whole spec in answer."""
+    result = {key: value for key, value in option.items() if key not in ("options", "choices")}
+    if "choices" in option:
+        result["description"] = [*option["description"], _choices(option)]
+    return result
+
+
+def _choices(option: Mapping[str, Any]) -> str:
+    return f"One of: {', '.join(f'V({choice})' for choice in option['choices'])}."
+
+
 def argument_specs(role: str) -> str:
     """Text of meta/argument_specs.yml. Entry points that take the same options share them by an anchor."""
     short, description = _head(role)
-    # The module refuses what it does not know, in one sentence; Ansible would print the whole spec in answer.
-    options = {
-        name: {key: value for key, value in option.items() if key != "options"}
-        for name, option in role_options(role).items()
-    }
+    options = {name: _unchecked(option) for name, option in role_options(role).items()}
     entries: dict[str, Any] = {"main": {"short_description": short, "description": description, "options": options}}
     if role == SITE:
         entries["verify"] = {
@@ -427,7 +435,7 @@ def _rows(options: Options, prefix: str = "") -> list[str]:
         kind = option["type"] + (f" of {option['elements']}" if "elements" in option else "")
         said = " ".join(option["description"])
         if "choices" in option:
-            said += f" One of: {', '.join(f'V({choice})' for choice in option['choices'])}."
+            said += f" {_choices(option)}"
         if option.get("required"):
             said += " B(Required.)"
         rows.append(f"| `{prefix}{name}` | {kind} | {shown} | {_cell(said)} |")
