@@ -93,12 +93,12 @@ class ApiError(Exception):
         if isinstance(parsed, dict) and parsed.get("kind") == "Status":
             self.is_status = True
             self.reason = str(parsed.get("reason") or "")[:100]
-            self.message = str(parsed.get("message") or self.message)[:LONGEST_MESSAGE]
+            self.message = _shortened(str(parsed.get("message") or self.message))
             details = parsed.get("details")
             self.details = details if isinstance(details, dict) else {}
             causes = self.details.get("causes")
             self.causes = [
-                f"{cause.get('field') or 'request'}: {cause.get('message')}"[:LONGEST_MESSAGE]
+                _shortened(f"{cause.get('field') or 'request'}: {cause.get('message')}")
                 for cause in (causes if isinstance(causes, list) else [])[:MOST_CAUSES]
                 if isinstance(cause, dict)
             ]
@@ -566,6 +566,14 @@ class Watch:
             self._answer.close()
         except (OSError, RuntimeError, ValueError, AttributeError):
             pass
+
+
+def _shortened(text: str) -> str:
+    """Both ends of a text that is too long: an Invalid answer quotes the whole object before it gives the reason."""
+    if len(text) <= LONGEST_MESSAGE:
+        return text
+    half = LONGEST_MESSAGE // 2
+    return f"{text[:half]} … {text[-half:]}"
 
 
 def _was_not_sent(error: BaseException) -> bool:

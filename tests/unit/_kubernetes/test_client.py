@@ -153,3 +153,14 @@ def test_a_namespace_that_is_being_deleted_is_not_a_missing_right() -> None:
     text = str(ApiError("POST", "/api/v1/namespaces/a/resourcequotas", 403, json.dumps(body).encode()))
     assert "the namespace is being deleted" in text
     assert "Grant" not in text
+
+
+@pytest.mark.parametrize("place", ["message", "cause"])
+def test_the_reason_after_a_long_quoted_object_is_kept(place: str) -> None:
+    """An Invalid answer quotes the whole object first."""
+    text = 'patch: Invalid value: "{' + "x" * 9000 + '}": strict decoding error: unknown field "spec.storage.azure"'
+    causes = [{"field": "patch", "message": text}] if place == "cause" else []
+    body = {"kind": "Status", "message": text if place == "message" else "invalid", "details": {"causes": causes}}
+    shown = str(ApiError("PATCH", "/apis/x/v1/configs/cluster", 422, json.dumps(body).encode()))
+    assert shown.rstrip(")").endswith('unknown field "spec.storage.azure"')
+    assert len(shown) < 2 * client_module.LONGEST_MESSAGE
