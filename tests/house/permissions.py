@@ -44,10 +44,10 @@ OPTIONS: dict[str, dict[str, str]] = {
     "registry_storage": {
         "": "every task, also one that only verifies; all it needs for `backend: emptydir`",
         "write": "changing the settings",
-        "operator": "optional: recognising by its Lease an operator that hangs; without it, the task waits until its timeout",
+        "operator": "optional: to recognise a hanging operator by its Lease; else the task waits until its timeout",
         "pvc": "`backend: pvc`, a claim that exists; also for leaving one that was never bound",
         "pvc-create": "`pvc.create`; with `pvc`",
-        "pvc-volumes": "optional: finding a volume made by hand, without a StorageClass; without it, a warning; with `pvc-create`",
+        "pvc-volumes": "optional: to find a volume made by hand (no StorageClass); else a warning; with `pvc-create`",
         "pvc-expand": "`pvc.expand`; with `pvc`",
         "keys": "a backend with credentials: the Secret `image-registry-private-configuration-user` as it is",
         "keys-write": "credentials given as options (`access_key` and so on); with `keys`",
@@ -60,7 +60,7 @@ OPTIONS: dict[str, dict[str, str]] = {
     "registry_pullsecret": {
         "": "every task, also one that only verifies",
         "write": "changing the settings",
-        "operator": "optional: recognising an operator that does not work; without it, the task waits until its timeout",
+        "operator": "optional: to recognise an operator that does not work; else the task waits until its timeout",
         "verify": "`verify_namespaces`, `verify_namespace_selector`",
     },
     "image_limits": {
@@ -73,7 +73,7 @@ OPTIONS: dict[str, dict[str, str]] = {
     "image_pruner": {
         "": "every task, also one that only verifies",
         "write": "changing the settings",
-        "operator": "optional: recognising an operator that does not work; without it, the task waits until its timeout",
+        "operator": "optional: to recognise an operator that does not work; else the task waits until its timeout",
         "create": "where `ImagePruner/cluster` may not exist yet",
     },
 }
