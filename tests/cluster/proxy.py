@@ -111,6 +111,7 @@ class Fault:
     forwarded: bool
     dry_run: bool | None
     act: Callable[[], object] | None
+    when: Callable[[Request], bool] | None
     hits: int = field(default=0)
 
     def matches(self, request: Request) -> bool:
@@ -128,6 +129,8 @@ class Fault:
         if self.watch is not None and self.watch != request.watch:
             return False
         if self.dry_run is not None and self.dry_run != (request.query.get("dryRun") == "All"):
+            return False
+        if self.when is not None and not self.when(request):
             return False
         return self.path is None or self.path.search(request.path) is not None
 
@@ -286,6 +289,7 @@ class ApiProxy:
         forwarded: bool = False,
         dry_run: bool | None = None,
         act: Callable[[], object] | None = None,
+        when: Callable[[Request], bool] | None = None,
     ) -> Fault:
         """Arm a fault.
 
@@ -294,8 +298,8 @@ class ApiProxy:
             ``close`` ends it in order instead (under TLS with its own farewell); ``truncate`` ends it in the middle of
             the answer; ``drop`` lets a watch through and cuts it after ``events`` events, ``expire`` has it end with
             the event ERROR 410 instead; ``act`` is for :meth:`meanwhile`.
-        :param path: regular expression searched in the path; ``method`` (a regular expression for the whole of it) and
-            ``watch`` narrow further.
+        :param path: regular expression searched in the path; ``method`` (a regular expression for the whole of it),
+            ``watch`` and ``when`` narrow further.
         :param times: how many matching requests are affected, None for all.
         :param skip: how many matching requests are let through first.
         :param forwarded: for ``status``, ``reset`` and ``close``: let the API server act first, so that only its
@@ -316,6 +320,7 @@ class ApiProxy:
             forwarded=forwarded,
             dry_run=dry_run,
             act=act,
+            when=when,
         )
         with self._lock:
             self._faults.append(armed)

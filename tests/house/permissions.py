@@ -44,30 +44,36 @@ OPTIONS: dict[str, dict[str, str]] = {
     "registry_storage": {
         "": "every task, also one that only verifies; all it needs for `backend: emptydir`",
         "write": "changing the settings",
-        "pvc": "`backend: pvc`, a claim that exists",
+        "operator": "optional: to recognise a hanging operator by its Lease; else the task waits until its timeout",
+        "pvc": "`backend: pvc`, a claim that exists; also for leaving one that was never bound",
         "pvc-create": "`pvc.create`; with `pvc`",
+        "pvc-volumes": "optional: to find a volume made by hand (no StorageClass); else a warning; with `pvc-create`",
         "pvc-expand": "`pvc.expand`; with `pvc`",
         "keys": "a backend with credentials: the Secret `image-registry-private-configuration-user` as it is",
         "keys-write": "credentials given as options (`access_key` and so on); with `keys`",
         "keys-secret": "`credentials_secret`: another Secret to copy from; with `keys-write`",
         "trusted-ca": "`s3.trusted_ca.name`: a ConfigMap that exists",
+        "trusted-ca-change": "naming another ConfigMap while the registry is on S3 already; with `trusted-ca`",
         "trusted-ca-write": "`s3.trusted_ca.pem`; with `trusted-ca`",
         "probe-write": "`probe: write`",
     },
     "registry_pullsecret": {
         "": "every task, also one that only verifies",
         "write": "changing the settings",
+        "operator": "optional: to recognise an operator that does not work; else the task waits until its timeout",
         "verify": "`verify_namespaces`, `verify_namespace_selector`",
     },
     "image_limits": {
         "": "every task, also one that only verifies; to be bound in each namespace",
         "write": "setting limits; to be bound in the same way",
+        "others": "optional: the warning about stricter limits that others have set; to be bound in the same way",
         "cluster": "more than two namespaces or `namespace_selector`; with the others bound in the whole cluster",
         "absent": "`state: absent`; to be bound in the same way",
     },
     "image_pruner": {
         "": "every task, also one that only verifies",
         "write": "changing the settings",
+        "operator": "optional: to recognise an operator that does not work; else the task waits until its timeout",
         "create": "where `ImagePruner/cluster` may not exist yet",
     },
 }
@@ -91,6 +97,28 @@ class Right:
 
 def _place(right: Right) -> tuple[str, str, str]:
     return right.where, right.group, right.resource
+
+
+_LEASES = Right(REGISTRY, "coordination.k8s.io", "leases", "", "list")
+_LOOK = frozenset({_LEASES, Right(REGISTRY, "apps", "deployments", "", "list")})
+_OTHERS = frozenset(Right(CHOSEN, "", resource, "", "list") for resource in ("limitranges", "resourcequotas"))
+OPTIONAL: dict[str, dict[str, frozenset[Right]]] = {
+    "registry_storage": {
+        "operator": frozenset({_LEASES}),
+        "pvc-volumes": frozenset({Right(CLUSTER, "", "persistentvolumes", "", "list")}),
+    },
+    "registry_pullsecret": {"operator": _LOOK},
+    "image_limits": {"others": _OTHERS, "cluster": frozenset({Right(CLUSTER, "", "namespaces", "", "list")})},
+    "image_pruner": {"operator": _LOOK},
+}
+"""What tasks ask for and do without, by module and the option that has the right."""
+
+
+def withheld(module: str, options: Iterable[str]) -> frozenset[Right]:
+    """What a task with these options may be refused without failing."""
+    given = set(options)
+    rights = (rights for option, rights in OPTIONAL[module].items() if option not in given)
+    return frozenset().union(*rights)
 
 
 _PATH = re.compile(
@@ -297,6 +325,9 @@ $ kubectl create token {account} --namespace {namespace}        # for api_key
 - Each module has a file of what every task needs, one of what every change needs, and one for each option that needs
   more. Apply those whose options you use. A task of the module `registry`, of a role or of `configure` needs those of
   its parts; `mode: verify` and the playbook `verify` need no file whose rights go beyond get, list and watch.
+- A task uses the rights of an optional file where it has them, and otherwise goes without what the table says; the
+  API server's audit log then shows refused requests. In the same way, `image_limits` reads one or two namespaces with
+  one list or, where that is refused, by their names.
 - Names that are fixed are in `resourceNames`. Names that you choose (a claim, a ConfigMap, a Secret to copy from) are
   not: add `resourceNames` with your own to the rules with `get` and `patch`. RBAC cannot restrict `create` to a name.
 - Names that are an option's default (`quota_name`, `limits_name`, `verify_service_accounts`) are named too: put your
@@ -304,8 +335,8 @@ $ kubectl create token {account} --namespace {namespace}        # for api_key
 - Check mode needs the same rights: its dry runs count as writes.
 - Limits apply where you bind them. In one or two namespaces: `kubectl create rolebinding image-limits --namespace
   team-a --clusterrole image-limits-namespaces --serviceaccount {namespace}:{account}`, and the same for
-  `image-limits-write-namespaces`; in all of them: `kubectl create clusterrolebinding …` with the same roles, and
-  `image_limits-cluster.yaml`.
+  `image-limits-write-namespaces` and, if wanted, `image-limits-others-namespaces`; in all of them: `kubectl create
+  clusterrolebinding …` with the same roles, and `image_limits-cluster.yaml`.
 - The tables show the names of the product `alauda`; the folder `openshift` has the same rights with its own names.
 
 """

@@ -40,6 +40,26 @@ def test_what_every_task_needs_writes_nothing_and_reads_no_secret() -> None:
         assert "secrets" not in {one.resource for one in options[""]}, module
 
 
+def test_what_is_written_can_be_read_again() -> None:
+    """Where the answer to a write is lost, the object itself shows whether it was carried out."""
+    for module, options in permissions.read().items():
+        rights = {one for option in options.values() for one in option if "/" not in one.resource}
+        readable = {(one.where, one.group, one.resource, one.name) for one in rights if one.verb == "get"}
+        for one in rights:
+            if one.verb not in permissions.READING:
+                names = {name for *place, name in readable if place == [one.where, one.group, one.resource]}
+                assert names & {one.name, ""} or (names and one.verb == "create"), (module, one)
+
+
+def test_what_a_task_does_without_is_in_the_file_named_for_it() -> None:
+    recorded = permissions.read()
+    for module, options in permissions.OPTIONAL.items():
+        for option, rights in options.items():
+            assert rights <= recorded[module][option], (module, option)
+            others = {one for name, found in recorded[module].items() if name != option for one in found}
+            assert not rights & others, (module, option)
+
+
 @pytest.mark.parametrize("platform", PLATFORMS.values(), ids=PLATFORMS)
 def test_a_file_names_one_product_only(platform: object) -> None:
     mine, other = (ALAUDA, OPENSHIFT) if platform is ALAUDA else (OPENSHIFT, ALAUDA)

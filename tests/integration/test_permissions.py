@@ -2,8 +2,10 @@
 """The permissions in docs/permissions are what the modules request: nothing is missing, nothing is more than needed.
 
 Every scenario runs with only the files that its options ask for, applied as a user would. Everything it requests at the
-wire is recorded; all scenarios of a module together must need exactly what is committed. `make permissions` records
-anew (as administrator, so that a new request is not refused) and generates the files.
+wire and is given is recorded; all scenarios of a module together must need exactly what is committed. What a task does
+without (permissions.OPTIONAL) is refused unless the scenario uses it. `make permissions` records anew (as
+administrator, so that a new request is not refused; the proxy refuses what a task does without) and generates the
+files.
 """
 
 from __future__ import annotations
@@ -18,12 +20,14 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.observe import OPERATOR_PATIENCE
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import namespaced
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import ALAUDA
-from tests.cluster.proxy import ApiProxy
+from tests.cluster.proxy import ApiProxy, Request
 from tests.house import permissions
 from tests.house.permissions import MINE, Right
 from tests.integration.conftest import NAMESPACE, Lab
+from tests.integration.test_registry_storage import volume_by_hand
 from tests.integration.waiting import until
 
 pytestmark = pytest.mark.cluster
@@ -99,10 +103,11 @@ def timeout(lab: Lab) -> Iterator[JSON]:
 
 
 def claim(lab: Lab) -> Iterator[JSON]:
-    """A claim; with two replicas a run without changes asks for the Pods."""
+    """A claim, and leaving it; with two replicas a run without changes asks for the Pods."""
     task = {"backend": "pvc", "pvc": {"claim": _claim(lab)}, "replicas": 2}
     yield task
     yield task
+    yield {"backend": "emptydir", "replicas": 1}
 
 
 def pending_claim(lab: Lab) -> Iterator[JSON]:
@@ -111,8 +116,17 @@ def pending_claim(lab: Lab) -> Iterator[JSON]:
 
 
 def created_claim(lab: Lab) -> Iterator[JSON]:
-    """A claim that does not exist."""
+    """A claim that does not exist; then one for a volume made by hand, where volumes may not be listed."""
     yield {"backend": "pvc", "pvc": {"claim": mine(), "create": True, "size": "1Gi", "storage_class": "lab"}}
+    yield from claim_on_a_volume_by_hand(lab)
+
+
+def claim_on_a_volume_by_hand(lab: Lab) -> Iterator[JSON]:
+    """A claim for a volume that no StorageClass has made."""
+    name = mine()
+    volume_by_hand(lab, name)
+    options = {"create": True, "size": "1Gi", "storage_class": name, "access_modes": ["ReadWriteMany"]}
+    yield {"backend": "pvc", "pvc": {"claim": name, **options}}
 
 
 def grown_claim(lab: Lab) -> Iterator[JSON]:
@@ -135,8 +149,9 @@ def _secret(lab: Lab, name: str, keys: JSON) -> None:
 
 
 def bucket(lab: Lab) -> Iterator[JSON]:
-    """The credentials are there."""
+    """The credentials are there; the bucket is made by the operator, which is noted, and looked into."""
     where, keys = _bucket(lab)
+    where["bucket"] += "-made"
     _secret(lab, ALAUDA.user_secret, keys)
     yield {"backend": "s3", "s3": where}
     yield {"backend": "s3", "s3": where}
@@ -164,13 +179,25 @@ def _private(lab: Lab) -> tuple[JSON, str]:
     return {"bucket": made.name, "region": made.region, "region_endpoint": made.https_endpoint}, made.ca_pem
 
 
-def trusted_ca(lab: Lab) -> Iterator[JSON]:
-    """The ConfigMap with the CA is there."""
-    where, pem = _private(lab)
+def _config_map(lab: Lab, pem: str) -> JSON:
+    """The option for a new ConfigMap with this CA."""
     name = mine()
     body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"ca-bundle.crt": pem}}
     lab.client.create(namespaced(NAMESPACE, "configmaps"), body)
-    yield {"backend": "s3", "s3": where | {"trusted_ca": {"name": name}}}
+    return {"trusted_ca": {"name": name}}
+
+
+def trusted_ca(lab: Lab) -> Iterator[JSON]:
+    """The ConfigMap with the CA is there."""
+    where, pem = _private(lab)
+    yield {"backend": "s3", "s3": where | _config_map(lab, pem)}
+
+
+def another_trusted_ca(lab: Lab) -> Iterator[JSON]:
+    """Two ConfigMaps, one after the other: the same CA twice is another text."""
+    where, pem = _private(lab)
+    yield {"backend": "s3", "s3": where | _config_map(lab, pem)}
+    yield {"backend": "s3", "s3": where | _config_map(lab, f"{pem.strip()}\n{pem}")}
 
 
 def trusted_ca_as_pem(lab: Lab) -> Iterator[JSON]:
@@ -179,6 +206,17 @@ def trusted_ca_as_pem(lab: Lab) -> Iterator[JSON]:
     name = mine()
     yield {"backend": "s3", "s3": where | {"trusted_ca": {"name": name, "pem": pem}}}
     yield {"backend": "s3", "s3": where | {"trusted_ca": {"name": name, "pem": f"{pem.strip()}\n{pem}"}}}
+
+
+def _unnoticed(lab: Lab, task: JSON) -> Iterator[JSON]:
+    """Nobody acts on the change: the operator itself is looked at after a while."""
+    with lab.cluster.paused("operator"):
+        yield {**task, "wait_timeout": OPERATOR_PATIENCE + 1}
+
+
+def unnoticed_storage(lab: Lab) -> Iterator[JSON]:
+    """A change of the settings."""
+    yield from _unnoticed(lab, {"backend": "emptydir", "disable_redirect": True})
 
 
 def upload(lab: Lab) -> Iterator[JSON]:
@@ -195,6 +233,11 @@ def pull_secrets(lab: Lab) -> Iterator[JSON]:
     task = {"management_state": "Managed", "additional_registry_hosts": [f"{mine()}.example.com"]}
     yield task
     yield task | {"list_mode": "merge"}
+
+
+def unnoticed_pull_secrets(lab: Lab) -> Iterator[JSON]:
+    """A change of the settings."""
+    yield from _unnoticed(lab, {"additional_registry_hosts": [f"{mine()}.example.com"]})
 
 
 def verified_pull_secrets(lab: Lab) -> Iterator[JSON]:
@@ -240,6 +283,12 @@ def pruner(lab: Lab) -> Iterator[JSON]:
     yield {**PRUNER, "schedule": "2 2 * * *"}
 
 
+def unnoticed_pruner(lab: Lab) -> Iterator[JSON]:
+    """Another schedule."""
+    lab.run("image_pruner", **PRUNER, schedule="5 5 * * *")
+    yield from _unnoticed(lab, {**PRUNER, "schedule": "6 6 * * *"})
+
+
 def failed_job(lab: Lab) -> Iterator[JSON]:
     """The last job failed: the reason is in the log of its Pod."""
     template = {
@@ -273,23 +322,29 @@ SCENARIOS = (
     Scenario("registry_storage", (), emptydir),
     Scenario("registry_storage", (), crash, fails=True),
     Scenario("registry_storage", (), timeout, fails=True),
+    Scenario("registry_storage", ("operator",), unnoticed_storage, fails=True),
     Scenario("registry_storage", ("pvc",), claim),
     Scenario("registry_storage", ("pvc",), pending_claim, fails=True),
     Scenario("registry_storage", ("pvc", "pvc-create"), created_claim),
+    Scenario("registry_storage", ("pvc", "pvc-create", "pvc-volumes"), claim_on_a_volume_by_hand),
     Scenario("registry_storage", ("pvc", "pvc-expand"), grown_claim),
     Scenario("registry_storage", ("keys",), bucket),
     Scenario("registry_storage", ("keys", "keys-write"), bucket_with_keys),
     Scenario("registry_storage", ("keys", "keys-write", "keys-secret"), bucket_with_another_secret),
     Scenario("registry_storage", ("keys", "trusted-ca"), trusted_ca),
+    Scenario("registry_storage", ("keys", "trusted-ca", "trusted-ca-change"), another_trusted_ca),
     Scenario("registry_storage", ("keys", "trusted-ca", "trusted-ca-write"), trusted_ca_as_pem),
     Scenario("registry_storage", ("probe-write",), upload),
     Scenario("registry_pullsecret", (), pull_secrets),
+    Scenario("registry_pullsecret", ("operator",), unnoticed_pull_secrets, fails=True),
     Scenario("registry_pullsecret", ("verify",), verified_pull_secrets),
     Scenario("image_limits", (), two_namespaces),
+    Scenario("image_limits", ("others",), two_namespaces),
     Scenario("image_limits", ("cluster",), many_namespaces),
     Scenario("image_limits", ("absent",), no_limits),
     Scenario("image_pruner", (), pruner),
     Scenario("image_pruner", (), failed_job),
+    Scenario("image_pruner", ("operator",), unnoticed_pruner, fails=True),
     Scenario("image_pruner", ("create",), no_pruner, fails=True),
 )
 
@@ -347,9 +402,19 @@ def granted(lab: Lab, files: Iterable[tuple[str, str]], chosen: list[str]) -> It
             lab.await_rights(role["rules"], user=USER, namespace=role["metadata"].get("namespace", ""), given=False)
 
 
+def given(proxy: ApiProxy, lacks: Iterable[Right]) -> list[Request]:
+    """The requests that were not refused. lacks: what may be refused, since the task does without."""
+    refused = [one for one in proxy.requests if one.status == 403]
+    assert [str(one) for one in refused if permissions.right(one) not in lacks] == []
+    return [one for one in proxy.requests if one not in refused]
+
+
 def _run(lab: Lab, scenario: Scenario) -> set[Right]:
     """Run a scenario with its own rights; returns what it needed at the wire."""
+    lacks = permissions.withheld(scenario.module, scenario.uses)
     with ApiProxy(lab.kubeconfig) as proxy:
+        if RECORD:
+            proxy.fault("status", code=403, times=None, when=lambda request: permissions.right(request) in lacks)
         tasks = scenario.tasks(lab)
         results = []
         task = next(tasks, None)
@@ -362,10 +427,8 @@ def _run(lab: Lab, scenario: Scenario) -> set[Right]:
                     own["on_backend_change"] = "allow"
                 results.append(lab.run(scenario.module, kubeconfig=proxy.kubeconfig, **own, **task))
                 task = next(tasks, None)
-        refused = [str(one) for one in proxy.requests if one.status == 403]
-        found = permissions.needed(proxy.requests)
+        found = permissions.needed(given(proxy, lacks))
     name = scenario.tasks.__name__
-    assert refused == [], name
     failed = [bool(result.get("failed")) for result in results]
     assert failed == [False] * (len(results) - 1) + [scenario.fails], (name, [one.get("msg") for one in results])
     return found
@@ -424,6 +487,7 @@ def test_verify_needs_only_the_files_to_read(lab: Lab) -> None:
     result = lab.run("registry", **parts)
     assert not result.get("failed"), result["msg"]
     files = [*((module, "") for module in permissions.OPTIONS), ("registry_storage", "pvc")]
+    lacks = {right for module in permissions.OPTIONS for right in permissions.withheld(module, ())}
     with ApiProxy(lab.kubeconfig) as proxy, granted(lab, files, names):
         verify = {**parts, "mode": "verify", "impersonate_user": USER}
         good = lab.run("registry", kubeconfig=proxy.kubeconfig, **verify)
@@ -432,11 +496,10 @@ def test_verify_needs_only_the_files_to_read(lab: Lab) -> None:
         lab.delete("pods", lab.pods()[0]["metadata"]["name"])
         bad = lab.run("registry", kubeconfig=proxy.kubeconfig, **verify)
         assert bad.get("failed")
-        assert [str(one) for one in proxy.requests if one.status == 403] == []
-    rights = permissions.needed(proxy.requests)
+        rights = permissions.needed(given(proxy, lacks))
     assert {one.verb for one in rights} <= permissions.READING
-    given = {one for module, option in files for one in permissions.read()[module][option]}
-    assert [one for one in rights if not any(other.covers(one) for other in given)] == []
+    have = {one for module, option in files for one in permissions.read()[module][option]}
+    assert [one for one in rights if not any(other.covers(one) for other in have)] == []
 
 
 def test_without_the_rule_for_the_proxy_the_missing_probe_is_reported(lab: Lab) -> None:
