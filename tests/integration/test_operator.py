@@ -53,6 +53,23 @@ def test_an_operator_that_hangs_is_named(lab: Lab, module: str) -> None:
     assert ok(lab.run(module, **task))["changed"] is False
 
 
+def test_an_operator_that_hangs_is_named_when_credentials_are_not_passed_on(lab: Lab) -> None:
+    """They change a Secret, not Config, of which the operator has seen everything."""
+    options = lab.s3()
+    ok(lab.storage(backend="s3", s3=options, on_backend_change="allow"))
+    lab.rest()
+    key = lab.cluster.s3.new_key(f"{options['bucket']}-user")
+    task = {"backend": "s3", "s3": {**options, "access_key": key.access_key, "secret_key": key.secret_key}}
+    with lab.cluster.paused("operator"):
+        lab.client.patch(LEASE, {"spec": {"renewTime": "2026-01-01T00:00:00.000000Z"}})
+        result = lab.storage(**task, wait_timeout=120)
+    assert result["failed"]
+    assert (result["changed"], result["verification"]["reason"]) == (True, "OperatorNotLeading")
+    assert "wait_timeout" not in result["msg"]
+    assert result["verification"]["seconds"] < 60
+    assert ok(lab.storage(**task))["changed"] is False
+
+
 def test_an_operator_without_a_pod_is_named(lab: Lab) -> None:
     """After the 20 s that a restart may take."""
     with lab.cluster.paused("operator"):

@@ -27,6 +27,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdic
     Effect,
     Failed,
     History,
+    Need,
     Verdict,
     Waiting,
     sentence,
@@ -52,6 +53,8 @@ TICK_SECONDS = 0.25
 """Seconds between judgements when no event arrives: verdicts also depend on elapsed time. Costs no request."""
 EVIDENCE_SECONDS = 1.0
 """Minimum time between two rounds of evidence for the same part."""
+PROMPT_SECONDS = 0.2
+"""The same for evidence that is prompt."""
 AWAITED_SECONDS = 10.0
 """How long a wait may exceed its timeout until a collection has been listed without which there is no verdict."""
 QUICKLY = 1.0
@@ -77,6 +80,7 @@ class Observation(Generic[G, S]):
 
     on_operator_since: from when on it has been waiting for the operator without a break.
     reached, reached_at: how far its effect has got, and since when (monotonic seconds).
+    _gathered_at: when evidence was gathered last, that which is prompt and the other.
     """
 
     part: Part[G, S]
@@ -89,7 +93,7 @@ class Observation(Generic[G, S]):
     on_operator_since: float | None = None
     reached: int = 0
     reached_at: float = -1e9
-    _gathered_at: float = -1e9
+    _gathered_at: dict[bool, float] = field(default_factory=dict)
     _shown_at: float = -1e9
 
     @property
@@ -101,14 +105,16 @@ class Observation(Generic[G, S]):
         """Judge the snapshot, with the evidence that the judge requests."""
         verdict, self.history = self.part.judge(self.goal, self.snapshot, self.history)
         in_time = client.until is None or self.snapshot.at < client.until
-        due = in_time and self.snapshot.at - self._gathered_at >= EVIDENCE_SECONDS
-        if isinstance(verdict, Waiting) and verdict.needs and due:
+        if isinstance(verdict, Waiting) and verdict.needs and in_time and self._due(verdict.needs):
             self.snapshot = self.part.gather(client, self.goal, self.snapshot, verdict.needs)
-            self._gathered_at = self.snapshot.at
+            self._gathered_at[_is_prompt(verdict.needs)] = self.snapshot.at
             verdict, self.history = self.part.judge(self.goal, self.snapshot, self.history)
         self.course.verdict = verdict
         if isinstance(verdict, Waiting) and verdict.reached > self.reached:
             self.reached, self.reached_at = verdict.reached, self.snapshot.at
+
+    def _due(self, needs: frozenset[Need]) -> bool:
+        return self.snapshot.at - self._gathered_at.get(_is_prompt(needs), float("-inf")) >= pause(needs)
 
     def note(self, seconds: float, progress: Progress | None) -> None:
         """Add an entry to the timeline and report progress, if the verdict's text has changed."""
@@ -123,6 +129,15 @@ class Observation(Generic[G, S]):
         course.timeline.append((round(seconds, 1), text))
         if progress is not None:
             progress(seconds, f"{self.title}: {text}" if self.title else text)
+
+
+def pause(needs: frozenset[Need]) -> float:
+    """Seconds at least between two rounds of this evidence."""
+    return PROMPT_SECONDS if _is_prompt(needs) else EVIDENCE_SECONDS
+
+
+def _is_prompt(needs: frozenset[Need]) -> bool:
+    return all(need.prompt for need in needs)
 
 
 class _Operator:

@@ -47,6 +47,11 @@ class Snapshot:
 class Need(Enum):
     """Evidence that a judge requests before it can conclude; each part has its own members."""
 
+    @property
+    def prompt(self) -> bool:
+        """Whether it is cheap, and requested only when the cluster has shown something new."""
+        return False
+
 
 # -- concluded ---------------------------------------------------------------------------------------------------------
 

@@ -75,7 +75,7 @@ def judge(goal: PullSecretsGoal, snapshot: PullSecretsSnapshot, history: History
         )
         more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
         where = f"{count(len(found), 'gap')} in {count(len(chosen), 'namespace')}"
-        return Waiting(f"{settled}; {where}: {first}{more}"), signs.history()
+        return Waiting(f"{settled}; {where}: {first}{more}", on_operator=True), signs.history()
     doubtful = _doubtful(goal, mapping_at(config, "spec", FIELD), snapshot)
     judged = len(chosen) - len(doubtful)
     state = "is as it should be" if judged == 1 else "are as they should be"

@@ -196,7 +196,11 @@ class Case:
 
     def unnoticed(self) -> Waiting:
         """Waiting for the operator to look at this generation."""
-        return replace(self.waiting(not_observed(self.generation, self.observed).why), on_operator=True)
+        return self.awaiting_operator(not_observed(self.generation, self.observed).why)
+
+    def awaiting_operator(self, why: str) -> Waiting:
+        """Waiting for what only the operator does; if it does not work, that is the reason."""
+        return replace(self.waiting(why), on_operator=True)
 
     def waiting(self, why: str, *needs: Need) -> Waiting:
         """Waiting for the operator or the rollout; from now on, old Pods and the log matter as well."""

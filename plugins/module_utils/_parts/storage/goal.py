@@ -30,6 +30,11 @@ class StorageNeed(Need):
     DEPLOYMENT = "deployment"
     CARRIED = "carried"
 
+    @property
+    def prompt(self) -> bool:
+        """What is passed on is seen before the rollout that it causes, so that both are waited for at once."""
+        return self is StorageNeed.CARRIED
+
 
 CREDENTIALS = "credentials"
 BUNDLE = "CA bundle"

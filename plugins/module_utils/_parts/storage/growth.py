@@ -7,7 +7,11 @@ with some drivers only when a Pod that uses the volume starts. Source: Kubernete
 
 from __future__ import annotations
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import Failed, Verdict
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import (
+    Failed,
+    Verdict,
+    Waiting,
+)
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.deployment import label_selector
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
     condition,
@@ -56,7 +60,8 @@ def judge_growth(case: Case, accepted: str) -> Verdict | None:
     words = (
         f" ({reason}: {short(message)})" if message else f" ({reason or 'nothing reports that it is being resized'})"
     )
-    return case.waiting(f"{accepted}; rollout complete, but {state}{words}")
+    # No rollout follows, so this is not something that the Deployment would have to answer.
+    return Waiting(f"{accepted}; rollout complete, but {state}{words}")
 
 
 def _reported(case: Case) -> tuple[str, str]:

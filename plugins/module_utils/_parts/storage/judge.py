@@ -76,10 +76,12 @@ def _serving(case: Case) -> Verdict:
     where = storage_location(case.spec, case.goal.backend) if case.goal.backend else "the change"
     if not case.fresh:
         if case.claim_appeared:
-            return case.waiting("the operator has not noticed yet that the claim exists")
+            return case.awaiting_operator("the operator has not noticed yet that the claim exists")
         return case.unnoticed()
     if case.claim_appeared and case.progressing.reason == "Error":
-        return case.waiting("the claim exists now; the operator has not noticed yet (it retries with increasing delay)")
+        return case.awaiting_operator(
+            "the claim exists now; the operator has not noticed yet (it retries with increasing delay)"
+        )
     case.signs.hold("fresh")
     missing = not_accepted(case)
     if missing:
@@ -88,7 +90,8 @@ def _serving(case: Case) -> Verdict:
     await_renewal(case)
     missing = not_rolled_out(case)
     if missing:
-        return case.waiting(f"{accepted}; {missing}{case.claim_note}")
+        wait = case.waiting if case.ours else case.awaiting_operator
+        return wait(f"{accepted}; {missing}{case.claim_note}")
     missing = unready_condition(case)
     if missing:
         return case.waiting(f"{accepted}; rollout complete; waiting for the operator to report it (now {missing})")

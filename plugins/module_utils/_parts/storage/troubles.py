@@ -199,8 +199,10 @@ def _deployment_troubles(case: Case) -> Iterator[Trouble]:
             case.available.message or "The deployment does not exist",
             Explanation(
                 "deployment",
-                "The operator has seen the change but there is no Deployment.",
-                "Read the operator's log; check that it is allowed to create Deployments (quota, admission policies).",
+                "There is no Deployment, although the operator has looked at this Config: it may not create one, or "
+                "does not run any more.",
+                "Look at the operator's Pod and its log; check that it is allowed to create Deployments (quota, "
+                "admission policies).",
             ),
         )
     if not (case.ours and case.fresh and case.rollout.observed):

@@ -56,6 +56,7 @@ def test_gaps_are_named_by_namespace_and_account() -> None:
     verdict, _history = _judge.judge(goal, snapshot(), History())
     assert isinstance(verdict, Waiting)
     assert "team-b/default" in verdict.why
+    assert verdict.on_operator, "it creates and removes them"
     done, _history = _judge.judge(PullSecretsGoal({}, 2, ALAUDA, namespaces=("team-a",)), snapshot(), History())
     assert isinstance(done, Done)
 

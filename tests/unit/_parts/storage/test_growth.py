@@ -6,9 +6,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import Done
+from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import Done, History
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage import growth
-from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.judge import NO_ROLLOUT
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.judge import NO_ROLLOUT, judge
 from tests.unit._parts.storage.situations import claim as bound
 from tests.unit._parts.storage.situations import decide, goal_of, params
 from tests.unit._parts.storage.test_judge import AT_REST, GOAL, changed, claim, deployment, waiting, watch
@@ -42,6 +42,13 @@ def test_a_volume_that_nothing_resizes_is_waited_for() -> None:
     told = waiting(having("100Gi", **reporting("ControllerResizeError", "quota exceeded")), goal=GROWS)
     assert "(ControllerResizeError: quota exceeded)" in told
     assert isinstance(watch(having("100Gi"), 1.0)[0], Done), "not requested"
+
+
+def test_a_volume_that_has_just_grown_needs_no_rollout() -> None:
+    """Nothing was changed that the Deployment could follow, so nothing more is waited for."""
+    _verdict, history = judge(GROWS, having("100Gi"), History())
+    grown = replace(having("200Gi"), at=0.25)
+    assert isinstance(judge(GROWS, grown, history)[0], Done)
 
 
 def test_a_file_system_that_does_not_follow_needs_another_pod() -> None:

@@ -327,6 +327,46 @@ def test_resources_count_by_value() -> None:
     assert "(resources)" in waiting(replace(AT_REST, config=wanted), goal=goal)
 
 
+@pytest.mark.parametrize(
+    ("goal", "snapshot", "text"),
+    [
+        (
+            replace(GOAL, renewal=Renewal(credentials={"key": "digest"}, bundle="", before="old")),
+            replace(AT_REST, carried=Carried(0.0, frozenset())),
+            "has not passed the changed credentials on",
+        ),
+        (GOAL, replace(AT_REST, deployment=changed(deployment(), "spec.replicas", 2)), "still the one before"),
+    ],
+    ids=["renewal", "edited Deployment"],
+)
+def test_what_only_the_operator_can_do_is_waited_for_as_its_turn(
+    goal: StorageGoal, snapshot: StorageSnapshot, text: str
+) -> None:
+    """So that an operator that hangs is named, although it has looked at this generation before."""
+    verdict, _history = judge(goal, snapshot, History())
+    assert isinstance(verdict, Waiting)
+    assert text in verdict.why
+    assert verdict.on_operator
+
+
+def test_a_rollout_is_not_the_operators_turn() -> None:
+    """Kubernetes carries it out; it may take its time whatever the operator does."""
+    verdict, _history = judge(
+        GOAL, replace(AT_REST, deployment=changed(deployment(), "status.updatedReplicas", 0)), History()
+    )
+    assert isinstance(verdict, Waiting)
+    assert "rollout 0/1 updated" in verdict.why
+    assert not verdict.on_operator
+
+
+def test_a_deployment_that_is_gone_does_not_prove_that_the_operator_has_tried() -> None:
+    """It may have stopped since it looked at this Config."""
+    failed = fails(replace(AT_REST, deployment=None), 30.0)
+    assert "has seen the change" not in failed.cause
+    assert "or does not run any more" in failed.cause
+    assert "Pod" in failed.remedy
+
+
 def checksum(value: str, shape: Object | None = None, generation: int = 28) -> Object:
     """The Deployment with the operator's checksum of what its Pods read when they start."""
     shape = changed(shape or deployment(), "metadata.generation", generation)
