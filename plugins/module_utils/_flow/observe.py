@@ -157,24 +157,26 @@ class _Operator:
         trouble = self._trouble
         if trouble is None:
             return verdict
+        # A part that knows what serves says so itself, at the end of its failure.
+        serving = "" if observation.part.standing(observation.goal, observation.snapshot) else self._serving
         lasted = now - self._first.setdefault(trouble.reason, now)
         if trouble.since is not None:
             lasted = max(lasted, (self._now - trouble.since).total_seconds() + now - self._looked_at)
         if lasted >= trouble.patience and waited >= OPERATOR_AT_LEAST:
-            return self._given_up(trouble)
-        serving = f". {self._serving}".rstrip(".") if self._serving else ""
+            return self._given_up(trouble, serving)
+        serving = f". {serving}".rstrip(".") if serving else ""
         return replace(verdict, why=f"{verdict.why}; the operator does not work: {trouble.what}{serving}")
 
-    def _given_up(self, trouble: OperatorTrouble) -> Failed:
+    def _given_up(self, trouble: OperatorTrouble, serving: str) -> Failed:
         namespace, deployment = self._platform.namespace, f"deployment/{self._platform.operator_deployment}"
         again = f"scale {deployment} --replicas=1" if trouble.scaled_down else f"rollout restart {deployment}"
         return Failed(
             trouble.reason,
             trouble.what,
-            f"The operator does not work: {trouble.what}. {self._serving}".rstrip(),
+            f"The operator does not work: {trouble.what}. {serving}".rstrip(),
             f"Look at its Pods (kubectl -n {namespace} get pods,leases; kubectl -n {namespace} logs {deployment}) and "
-            f"have it run again, for instance with kubectl -n {namespace} {again}. It takes up by itself what is "
-            "stored; run the task again then to verify it.",
+            f"have it run again, for instance with kubectl -n {namespace} {again}. It then applies what "
+            "is stored; run the task again to verify it.",
         )
 
     def _look(self, now: float) -> None:

@@ -438,7 +438,7 @@ class _Run(Generic[G, S]):
             if note is not None:
                 send(client, note, dry_run=False)
         except (ApiError, ClientError) as error:
-            return [f"Later runs will not know of this: {error}"]
+            return [f"Could not note a warning on {note.label}, so later runs will not repeat it: {error}"]
         return []
 
     def _confirmed(self, client: Client, done: Done, known: Sequence[str]) -> Verdict:

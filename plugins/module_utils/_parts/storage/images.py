@@ -66,7 +66,8 @@ def check_images(platform: Platform, seen: Readings, lost: Loss | None, start: s
         return Findings()
     catalog = seen.get("images")
     if not isinstance(catalog, Mapping):
-        why = f" ({catalog.message})" if isinstance(catalog, Denied) else ": with probe: skip the registry is not asked"
+        skipped = ": with probe: skip the registry is not queried"
+        why = f" ({catalog.message})" if isinstance(catalog, Denied) else skipped
         return Findings.warn(
             "This change replaces the registry's Pod, and with it the emptyDir with its images. How many there are "
             f"could not be counted{why}."
