@@ -51,7 +51,8 @@ OPTIONS: dict[str, dict[str, str]] = {
         "keys-write": "credentials given as options (`access_key` and so on); with `keys`",
         "keys-secret": "`credentials_secret`: another Secret to copy from; with `keys-write`",
         "trusted-ca": "`s3.trusted_ca.name`: a ConfigMap that exists",
-        "trusted-ca-write": "`s3.trusted_ca.pem`; with `trusted-ca`",
+        "trusted-ca-change": "another CA for a bucket in use; with `trusted-ca`",
+        "trusted-ca-write": "`s3.trusted_ca.pem`; with `trusted-ca-change`",
         "probe-write": "`probe: write`",
     },
     "registry_pullsecret": {
@@ -292,8 +293,8 @@ $ kubectl apply -f account.yaml -f registry_storage.yaml -f registry_storage-wri
 $ kubectl create token {account} --namespace {namespace}        # for api_key
 ```
 
-- `account.yaml` creates the ServiceAccount `{account}` in the registry's namespace; the other files give it
-  their rights. For another account, replace `subjects` in the bindings and leave `account.yaml` out.
+- `account.yaml` creates the ServiceAccount `{account}` in the registry's namespace; the other files give
+  it their rights. For another account, replace `subjects` in the bindings and leave `account.yaml` out.
 - Each module has a file with what every task needs, one with what every change needs, and one for each option that
   needs more. Apply the first, and those whose options you use. A task of the module `registry`, of a role or of
   `configure` needs those of its parts; `mode: verify` and the playbook `verify` need no file whose rights go beyond

@@ -164,13 +164,24 @@ def _private(lab: Lab) -> tuple[JSON, str]:
     return {"bucket": made.name, "region": made.region, "region_endpoint": made.https_endpoint}, made.ca_pem
 
 
-def trusted_ca(lab: Lab) -> Iterator[JSON]:
-    """The ConfigMap with the CA is there."""
-    where, pem = _private(lab)
+def _ca(lab: Lab, pem: str) -> str:
     name = mine()
     body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"ca-bundle.crt": pem}}
     lab.client.create(namespaced(NAMESPACE, "configmaps"), body)
-    yield {"backend": "s3", "s3": where | {"trusted_ca": {"name": name}}}
+    return name
+
+
+def trusted_ca(lab: Lab) -> Iterator[JSON]:
+    """The ConfigMap with the CA is there."""
+    where, pem = _private(lab)
+    yield {"backend": "s3", "s3": where | {"trusted_ca": {"name": _ca(lab, pem)}}}
+
+
+def another_trusted_ca(lab: Lab) -> Iterator[JSON]:
+    """Another ConfigMap with a CA for the same bucket, for which the operator is woken."""
+    where, pem = _private(lab)
+    for text in (pem, f"{pem.strip()}\n{pem}"):
+        yield {"backend": "s3", "s3": where | {"trusted_ca": {"name": _ca(lab, text)}}}
 
 
 def trusted_ca_as_pem(lab: Lab) -> Iterator[JSON]:
@@ -281,7 +292,8 @@ SCENARIOS = (
     Scenario("registry_storage", ("keys", "keys-write"), bucket_with_keys),
     Scenario("registry_storage", ("keys", "keys-write", "keys-secret"), bucket_with_another_secret),
     Scenario("registry_storage", ("keys", "trusted-ca"), trusted_ca),
-    Scenario("registry_storage", ("keys", "trusted-ca", "trusted-ca-write"), trusted_ca_as_pem),
+    Scenario("registry_storage", ("keys", "trusted-ca", "trusted-ca-change"), another_trusted_ca),
+    Scenario("registry_storage", ("keys", "trusted-ca", "trusted-ca-change", "trusted-ca-write"), trusted_ca_as_pem),
     Scenario("registry_storage", ("probe-write",), upload),
     Scenario("registry_pullsecret", (), pull_secrets),
     Scenario("registry_pullsecret", ("verify",), verified_pull_secrets),
