@@ -18,12 +18,12 @@ options:
     default: true
   wait_timeout:
     description:
-      - Maximum number of seconds for the task, at most 10000000. Known failures are reported much sooner.
-      - Reading and writing count, so a slow API server leaves less time for the effect, but never less than 5 seconds
-        (or O(wait_timeout), if that is shorter). A question to the registry that is under way at the end gets up to 10
-        seconds more.
-      - C(image_limits) counts from the last namespace that got its limits, because thousands of them take as long as
-        the cluster's quota controller takes.
+      - Maximum number of seconds for the task, up to 10000000. Known failures are reported much sooner.
+      - Reading and writing count too, so a slow API server leaves less time for the effect, but at least 5 seconds (or
+        O(wait_timeout), if that is shorter). A query of the registry that is under way at the end gets up to 10 seconds
+        more.
+      - For image limits, the time counts from the last namespace that got its limits, because thousands of them take as
+        long as the cluster's quota controller takes.
     type: int
     default: 300
 """

@@ -11,6 +11,7 @@ from typing import Any
 from ansible.module_utils import basic
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.connection import kubeconfig_secrets
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import visible_data
 
 _CHOICE = re.compile(r"value of \S+ must be one of: (.*), got: (\S*)")
 
@@ -50,7 +51,7 @@ class AnsibleModule(basic.AnsibleModule):  # type: ignore[misc]
         """Of invalid parameters, Ansible names the first with a list of all options; this names all of them."""
         # Ansible stops collecting secrets at the first value of a wrong type.
         self.no_log_values.update(kubeconfig_secrets(self.params), _secrets(self.argument_spec, self.params))
-        text = _shown(refusal(msg, self._problems(), self.argument_spec, self._name))
+        text: str = visible_data(refusal(msg, self._problems(), self.argument_spec, self._name))
         try:
             super().fail_json(msg=text, **values)
         except ValueError:  # a parameter that cannot be printed
@@ -61,11 +62,6 @@ class AnsibleModule(basic.AnsibleModule):  # type: ignore[misc]
         """Everything that Ansible's validation found, or nothing where it does not keep that."""
         found = getattr(getattr(self, "validation_result", None), "error_messages", None)
         return [str(one) for one in found or []]
-
-
-def _shown(text: str) -> str:
-    """The text with escapes for what a terminal would obey; it may quote a parameter."""
-    return "".join(one if one.isprintable() or one == "\n" else ascii(one)[1:-1] for one in text)
 
 
 def _broken(error: Exception, spec: Mapping[str, Any], params: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ description:
     first tried as a dry run, once for all namespaces where it is the same, and nothing is written if the API server
     refuses it. A failure in one namespace does not stop the others, but the task fails at the end.
   - Reads the values back, and warns about quota keys that no controller in the cluster counts, and about objects of
-    somebody else in these namespaces that limit more, because the smallest maximum counts.
+    somebody else in these namespaces with a smaller maximum, because the smallest one counts.
 options:
   state:
     description:
@@ -84,7 +84,7 @@ extends_documentation_fragment:
   - alauda.image_registry.platform
   - alauda.image_registry.attributes
 notes:
-  - "Required permissions: C(docs/permissions/) of this collection has them for each option, as files to be applied."
+  - "Required permissions: C(docs/permissions/) of this collection lists them for each option, with files to apply."
 seealso:
   - module: alauda.image_registry.registry_storage
 author:

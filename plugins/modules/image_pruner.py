@@ -11,8 +11,8 @@ short_description: Configure scheduled image pruning of Registry v2, and verify 
 version_added: 0.1.0
 description:
   - Creates or patches C(ImagePruner/cluster), and reports success only when the CronJob is what the operator renders
-    from it. A CronJob that somebody has edited is named, because the operator does not undo that; where its image comes
-    from is left to the operator.
+    from it. Fails if somebody has edited the CronJob, because the operator does not undo that; only its image, pull
+    policy and pull secrets may differ.
   - The API server itself checks the resulting CronJob (schedule, resources, node selector, tolerations, affinity)
     before anything is written, because the operator accepts invalid values and keeps the old CronJob.
   - Pruning removes image metadata for good. To start it, the task must set both retention values.
@@ -80,7 +80,7 @@ extends_documentation_fragment:
   - alauda.image_registry.platform
   - alauda.image_registry.attributes
 notes:
-  - "Required permissions: C(docs/permissions/) of this collection has them for each option, as files to be applied."
+  - "Required permissions: C(docs/permissions/) of this collection lists them for each option, with files to apply."
 seealso:
   - module: alauda.image_registry.registry_storage
 author:

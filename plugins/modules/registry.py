@@ -340,8 +340,8 @@ options:
         description:
           - Who owns the storage. Always sent, because the operator otherwise keeps the value of an earlier
             backend.
-          - If not set, V(Managed) for O(registry_storage.backend=emptydir), which holds nothing of yours to
-            be kept, and V(Unmanaged) for every other backend.
+          - If not set, V(Managed) for O(registry_storage.backend=emptydir), as the vendor's own check
+            expects, and V(Unmanaged) for every other backend.
           - With V(Managed), the operator changes settings of the bucket, and deletes the claim or empties the
             bucket when the registry is removed.
         type: str
@@ -385,9 +385,8 @@ options:
             is ever copied or deleted.
           - V(fail) refuses the task and names the old place; V(allow) continues and returns the place in
             C(parts.registry_storage.left_behind).
-          - The images in an emptyDir are lost when it is left. V(fail) refuses that too, if the registry says
-            that there are any; where it cannot be asked, and where only the Pod is replaced, this is a
-            warning.
+          - Images in an emptyDir are lost with its Pod. V(fail) also refuses to leave an emptyDir that has
+            images. It only warns if the registry cannot be queried, or if the task merely replaces the Pod.
         type: str
         choices:
           - fail
@@ -440,8 +439,9 @@ options:
       ignore_system_namespaces:
         description:
           - Whether the platform's own namespaces get no pull secrets. Left as it is if not set.
-          - Which namespaces these are is not documented. So in namespaces named C(kube-*) or C(*-system)
-            nothing is required then, and a warning says what is there.
+          - With V(true), the verification requires nothing of namespaces whose names begin with C(kube-) or
+            end with C(-system), because which ones count as such is not documented. A warning says what they
+            have.
         type: bool
       list_mode:
         description:
@@ -656,8 +656,8 @@ options:
     default: configure
   allow_nothing:
     description:
-      - Whether to succeed if no part is set. Otherwise the task fails, because a comparison that compares nothing
-        usually has a file of variables that was forgotten or has lost its indentation.
+      - Whether to succeed if no part is set. Otherwise the task fails, because as a rule the file of variables was
+        forgotten or has lost its indentation.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -667,7 +667,7 @@ extends_documentation_fragment:
   - alauda.image_registry.attributes
 notes:
   - "Required permissions: those of the modules of the parts that are set; with O(mode=verify) only those to read.
-    C(docs/permissions/) of this collection has them for each option, as files to be applied."
+    C(docs/permissions/) of this collection lists them for each option, with files to apply."
 seealso:
   - module: alauda.image_registry.registry_storage
   - module: alauda.image_registry.registry_pullsecret

@@ -32,8 +32,8 @@ options:
   ignore_system_namespaces:
     description:
       - Whether the platform's own namespaces get no pull secrets. Left as it is if not set.
-      - Which namespaces these are is not documented. So in namespaces named C(kube-*) or C(*-system) nothing is
-        required then, and a warning says what is there.
+      - With V(true), the verification requires nothing of namespaces whose names begin with C(kube-) or end with
+        C(-system), because which ones count as such is not documented. A warning says what they have.
     type: bool
   list_mode:
     description:
@@ -61,7 +61,7 @@ extends_documentation_fragment:
   - alauda.image_registry.platform
   - alauda.image_registry.attributes
 notes:
-  - "Required permissions: C(docs/permissions/) of this collection has them for each option, as files to be applied."
+  - "Required permissions: C(docs/permissions/) of this collection lists them for each option, with files to apply."
 seealso:
   - module: alauda.image_registry.registry_storage
 author:

@@ -262,8 +262,8 @@ options:
   storage_management_state:
     description:
       - Who owns the storage. Always sent, because the operator otherwise keeps the value of an earlier backend.
-      - If not set, V(Managed) for O(backend=emptydir), which holds nothing of yours to be kept, and V(Unmanaged) for
-        every other backend.
+      - If not set, V(Managed) for O(backend=emptydir), as the vendor's own check expects, and V(Unmanaged) for every
+        other backend.
       - With V(Managed), the operator changes settings of the bucket, and deletes the claim or empties the bucket when
         the registry is removed.
     type: str
@@ -295,8 +295,8 @@ options:
       - What to do when the registry's images are in a claim or bucket that the task would leave. Nothing is ever copied
         or deleted.
       - V(fail) refuses the task and names the old place; V(allow) continues and returns the place in RV(left_behind).
-      - The images in an emptyDir are lost when it is left. V(fail) refuses that too, if the registry says that there
-        are any; where it cannot be asked, and where only the Pod is replaced, this is a warning.
+      - Images in an emptyDir are lost with its Pod. V(fail) also refuses to leave an emptyDir that has images. It only
+        warns if the registry cannot be queried, or if the task merely replaces the Pod.
     type: str
     choices: [fail, allow]
     default: fail
@@ -317,7 +317,7 @@ extends_documentation_fragment:
   - alauda.image_registry.platform
   - alauda.image_registry.attributes
 notes:
-  - "Required permissions: C(docs/permissions/) of this collection has them for each option, as files to be applied."
+  - "Required permissions: C(docs/permissions/) of this collection lists them for each option, with files to apply."
 seealso:
   - name: Setting Up and Configuring the Registry
     description: The vendor's page whose storage recipes this module replaces.

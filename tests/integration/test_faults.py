@@ -440,7 +440,7 @@ def test_an_object_that_is_deleted_and_made_again(
         result = lab.run(module, kubeconfig=proxy.kubeconfig, wait_timeout=120, **task)
     assert result["failed"]
     assert result["verification"]["reason"] == "SpecChanged"
-    assert "was deleted after our write, and made again without it" in result["msg"]
+    assert "was deleted after our write, and recreated without it" in result["msg"]
     lab.run("image_pruner", suspend=True)
     lab.settle()
 

@@ -202,7 +202,7 @@ CONTAINER = "/spec/jobTemplate/spec/template/spec/containers/0"
 EDITS: dict[str, tuple[list[dict[str, Any]], str]] = {
     "suspended jobs": (
         [{"op": "add", "path": "/spec/jobTemplate/spec/suspend", "value": True}],
-        "Jobs that are made suspended",
+        "Jobs that are created suspended",
     ),
     "another argument": (
         [{"op": "add", "path": f"{CONTAINER}/args/-", "value": "--keep-tag-revisions=1"}],

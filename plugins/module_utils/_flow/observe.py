@@ -8,14 +8,12 @@ are observed at once, on one clock; a collection that more than one of them foll
 
 from __future__ import annotations
 
-import json
 import queue
 import threading
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 from typing import Any, Generic, Union
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.part import G, Part, S, Target
@@ -37,10 +35,14 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     ApiError,
     Client,
     ClientError,
-    Reply,
     Watch,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import mappings_at, namespaced
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
+    decoded,
+    mappings_at,
+    namespaced,
+)
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.times import answered_at
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.operator import (
     OperatorTrouble,
     operator_trouble,
@@ -68,6 +70,8 @@ OPERATOR_PATIENCE = 3.0
 """Seconds of waiting for the operator after which it is looked at itself; a sync takes a fraction of one."""
 OPERATOR_SECONDS = 5.0
 """Between two looks at it, of two requests each."""
+OPERATOR_OBJECTS = 100
+"""How many Deployments, and how many Leases, of the operator's namespace are looked at; there are a few."""
 OPERATOR_AT_LEAST = 15.0
 """Seconds of waiting for it before it is given up: its Lease may be one that it no longer uses."""
 
@@ -168,24 +172,26 @@ class _Operator:
         trouble = self._trouble
         if trouble is None:
             return verdict
+        # A part that knows what serves says so itself, at the end of its failure.
+        serving = "" if observation.part.standing(observation.goal, observation.snapshot) else self._serving
         lasted = now - self._first.setdefault(trouble.reason, now)
         if trouble.since is not None:
             lasted = max(lasted, (self._now - trouble.since).total_seconds() + now - self._looked_at)
         if lasted >= trouble.patience and waited >= OPERATOR_AT_LEAST:
-            return self._given_up(trouble)
-        serving = f". {self._serving}".rstrip(".") if self._serving else ""
+            return self._given_up(trouble, serving)
+        serving = f". {serving}".rstrip(".") if serving else ""
         return replace(verdict, why=f"{verdict.why}; the operator does not work: {trouble.what}{serving}")
 
-    def _given_up(self, trouble: OperatorTrouble) -> Failed:
+    def _given_up(self, trouble: OperatorTrouble, serving: str) -> Failed:
         namespace, deployment = self._platform.namespace, f"deployment/{self._platform.operator_deployment}"
         again = f"scale {deployment} --replicas=1" if trouble.scaled_down else f"rollout restart {deployment}"
         return Failed(
             trouble.reason,
             trouble.what,
-            f"The operator does not work: {trouble.what}. {self._serving}".rstrip(),
+            f"The operator does not work: {trouble.what}. {serving}".rstrip(),
             f"Look at its Pods (kubectl -n {namespace} get pods,leases; kubectl -n {namespace} logs {deployment}) and "
-            f"have it run again, for instance with kubectl -n {namespace} {again}. It takes up by itself what is "
-            "stored; run the task again then to verify it.",
+            f"have it run again, for instance with kubectl -n {namespace} {again}. It then applies what "
+            "is stored; run the task again to verify it.",
         )
 
     def _look(self, now: float) -> None:
@@ -206,25 +212,14 @@ class _Operator:
             reply = self._client.raw(
                 "GET", f"{path}?limit={OPERATOR_OBJECTS}", retry=False, read_timeout=OPERATOR_SECONDS
             )
-            parsed = json.loads(reply.body) if reply.status == 200 else None
-        except (ClientError, ValueError, RecursionError):
+        except ClientError:
             return None, None
         if reply.status in (401, 403):
             self._readable.discard(resource)
-        if not isinstance(parsed, dict):
+        content = decoded(reply.body) if reply.status == 200 else None
+        if not isinstance(content, dict):
             return None, None
-        return mappings_at(parsed, "items"), _date_of(reply)
-
-
-def _date_of(reply: Reply) -> datetime | None:
-    try:
-        return parsedate_to_datetime(reply.headers.get("date", "")).astimezone(timezone.utc)
-    except (TypeError, ValueError, OverflowError):
-        return None
-
-
-OPERATOR_OBJECTS = 100
-"""Of the Deployments and Leases of the operator's namespace, of which there are a few."""
+        return mappings_at(content, "items"), answered_at(reply.headers)
 
 
 class Follow(threading.Thread):

@@ -42,6 +42,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdic
     Verdict,
     unauthorized,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.bounds import POD_BYTES
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
     ApiError,
     Client,
@@ -65,8 +66,6 @@ NAMED = 10
 """How many refused contents a message names."""
 FOREIGN_TIMEOUT = 5.0
 """Seconds for the answer of a Pod while planning."""
-FOREIGN_BYTES = 256 * 1024
-"""The largest answer of a Pod that is read; a catalog's page of a thousand names is smaller."""
 _LONGEST_REASON = 200
 WORKERS = 12
 """Independent writes at a time: enough to keep an API server busy, too few to be throttled by fair queueing."""
@@ -439,7 +438,7 @@ class _Run(Generic[G, S]):
             if note is not None:
                 send(client, note, dry_run=False)
         except (ApiError, ClientError) as error:
-            return [f"Later runs will not know of this: {error}"]
+            return [f"Could not note a warning on {note.label}, so later runs will not repeat it: {error}"]
         return []
 
     def _confirmed(self, client: Client, done: Done, known: Sequence[str]) -> Verdict:
@@ -603,7 +602,7 @@ class _Reader:
     def _ask(self, ref: Ref) -> Reading:
         """What a Pod answers through the API server; a Pod that is not well must not delay the task."""
         try:
-            reply = self._client.raw("GET", ref.path, retry=False, read_timeout=FOREIGN_TIMEOUT, limit=FOREIGN_BYTES)
+            reply = self._client.raw("GET", ref.path, retry=False, read_timeout=FOREIGN_TIMEOUT, limit=POD_BYTES)
         except ClientError as error:
             return Denied(str(error))
         content = decoded(reply.body) if reply.status == 200 else None

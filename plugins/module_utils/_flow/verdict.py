@@ -208,7 +208,7 @@ def changed_back(kind: str, resource: str, fields: str, *, made_again: bool = Fa
     return Failed(
         "SpecChanged",
         f"{kind}.spec differs again in: {fields}",
-        f"{kind}/cluster was deleted after our write, and made again without it."
+        f"{kind}/cluster was deleted after our write, and recreated without it."
         if made_again
         else "Another writer or the operator changed it back after our write.",
         "Run the task again; if this happens again, find the other writer (GitOps, another playbook) with "

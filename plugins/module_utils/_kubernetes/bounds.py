@@ -19,6 +19,8 @@ ANSWER_BYTES = 16 * 1024 * 1024
 """The largest answer that is read: a page of a collection is smaller by far, and etcd takes 1.5 MiB an object."""
 LINE_BYTES = 8 * 1024 * 1024
 """The longest line of a watch, which is one object."""
+POD_BYTES = 256 * 1024
+"""The largest answer of a Pod, through the API server's proxy: a catalog's page of a thousand names is smaller."""
 _PIECE = 65536
 _PRINTABLE = re.compile(r"/[!-~]*")
 _DECODED_TIMES = 3

@@ -141,7 +141,7 @@ class ApiError(Exception):
         if self.status == 403 and self._has_cause("NamespaceTerminating"):
             return (
                 f"{where}: the namespace is being deleted (403): {self.message}. "
-                "Take it out of the task, or run the task again once it has been made again."
+                "Take it out of the task, or run the task again once it has been recreated."
             )
         if self.status == 403:
             return (
@@ -252,14 +252,14 @@ class Client:
         """
         if not bounds.stays(path):
             raise ClientError(
-                f"{verb} {path.split('?', 1)[0][:200]!r} was not sent: the path could lead to something else than it "
+                f"{verb} {path.split('?', 1)[0][:200]!r} was not sent: the path could lead to another object than it "
                 "names."
             )
         if self._read_only and verb != "GET":
             raise ClientError(f"{verb} {path.split('?', 1)[0]} was not sent: this run only reads.")
         left = self._time.ends - time.monotonic()
         if left <= 0:
-            raise ClientError(f"{verb} {path.split('?', 1)[0]} was not sent: the time for it is over.")
+            raise ClientError(f"{verb} {path.split('?', 1)[0]} was not sent: its time is over.")
         try:
             return self._connection.pool.request(
                 verb,

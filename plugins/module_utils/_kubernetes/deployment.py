@@ -16,8 +16,8 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     mappings_at,
     number_at,
     observed_generation,
-    written,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.owners import written
 
 _CHECKSUM = "/dependencies-checksum"
 """How the name of the operator's annotation ends, whatever the API group (operator facts 0.8 and 4.8)."""

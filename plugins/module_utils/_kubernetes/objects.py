@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -96,31 +96,6 @@ def is_object(value: object) -> bool:
         and isinstance(meta.get("namespace", ""), str)
         and all(part is None or isinstance(part, Mapping) for part in parts)
     )
-
-
-def written(item: object, *path: str) -> str:
-    """When a field was last written (RFC 3339, by the API server's clock), as far as managedFields show it; else "".
-
-    path: the field, "*NAME" for any key that ends in NAME. A manager's time is that of its last write of any of its
-    fields, so this may be later than the truth where one manager owns several. Of a field with several managers the
-    latest counts.
-    """
-    times = (
-        str(entry.get("time") or "")
-        for entry in mappings_at(item, "metadata", "managedFields")
-        if not entry.get("subresource") and _manages(mapping_at(entry, "fieldsV1"), path)
-    )
-    return max(times, default="")
-
-
-def _manages(fields: JSON, path: Sequence[str]) -> bool:
-    """Whether fields in the form of managedFields have this one among them."""
-    for name in path:
-        key = next((key for key in fields if key == f"f:{name}" or (name[0] == "*" and key.endswith(name[1:]))), None)
-        if key is None:
-            return False
-        fields = mapping_at(fields, key)
-    return True
 
 
 # -- reading an object, however incomplete -----------------------------------------------------------------------------

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who wrote the fields of an object, as the API server records it in metadata.managedFields. Pure."""
+"""Who wrote the fields of an object and when, as the API server records it in metadata.managedFields. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import (
     JSON,
@@ -25,10 +25,29 @@ def writers(item: object, subresource: str = "") -> frozenset[str]:
     )
 
 
-def last_written(item: object) -> str:
-    """When somebody last wrote the object itself, by the API server's clock (RFC 3339); "" when that is not known."""
-    entries = mappings_at(item, "metadata", "managedFields")
-    return max((str(entry.get("time") or "") for entry in entries if not entry.get("subresource")), default="")
+def written(item: object, *path: str) -> str:
+    """When a field was last written (RFC 3339, by the API server's clock), as far as managedFields show it; else "".
+
+    path: the field, "*NAME" for any key that ends in NAME; without one, the object itself (not its status).
+    A manager's time is that of its last write of any of its fields, so this may be later than the truth where one
+    manager owns several. Of a field with several managers the latest counts.
+    """
+    times = (
+        str(entry.get("time") or "")
+        for entry in mappings_at(item, "metadata", "managedFields")
+        if not entry.get("subresource") and _manages(mapping_at(entry, "fieldsV1"), path)
+    )
+    return max(times, default="")
+
+
+def _manages(fields: JSON, path: Sequence[str]) -> bool:
+    """Whether fields in the form of managedFields have this one among them."""
+    for name in path:
+        key = next((key for key in fields if key == f"f:{name}" or (name[0] == "*" and key.endswith(name[1:]))), None)
+        if key is None:
+            return False
+        fields = mapping_at(fields, key)
+    return True
 
 
 def owned_fields(item: object, section: str) -> dict[str, list[Path]]:

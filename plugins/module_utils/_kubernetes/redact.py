@@ -45,7 +45,7 @@ _CHANGING = (
     (re.compile(r"[\s,]+"), " "),
 )
 _REQUEST_ID = re.compile(r",? ?\b(?:request|host) id:? ?[^,\s]*")
-_UNSEEN = "\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+_UNSEEN = "\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ud800-\udfff\ufeff"
 _CONTROL = re.compile(f"[\x00-\x1f{_UNSEEN}]")
 _CONTROL_IN_DATA = re.compile(f"[\x00-\x08\x0b-\x1f{_UNSEEN}]")
 
@@ -112,9 +112,8 @@ def normalise(text: str) -> str:
 
 def quoted(text: str) -> str:
     """The words of another program: on one line, without credentials, bounded, with control characters as text."""
-    line = plain(text[:_QUOTED])
-    shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
-    return f"{shown} …" if len(text) > _QUOTED else shown
+    line = plain(text)
+    return line if len(line) <= _QUOTED else f"{line[:_QUOTED]} …"
 
 
 def error_text(error: BaseException) -> str:

@@ -18,6 +18,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     number_at,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import quoted
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.times import moment
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 
 NO_POD = 20.0
@@ -72,7 +73,7 @@ def _deployment_trouble(platform: Platform, deployments: Iterable[JSON]) -> Oper
     if mapping_at(operator, "spec").get("replicas") == 0:
         return OperatorTrouble(_SCALED_DOWN, f"its Deployment {name} is scaled to 0", None, NO_POD)
     available = condition(operator, "Available")
-    since = _moment(available.changed) if available.status == "False" else None
+    since = moment(available.changed) if available.status == "False" else None
     text = f"its Deployment {name} has no ready Pod" + (f" since {available.changed}" if since else "")
     return OperatorTrouble("OperatorNotReady", text, since, NO_POD)
 
@@ -81,7 +82,7 @@ def _lease_trouble(platform: Platform, leases: Iterable[JSON], now: datetime) ->
     held = []
     for lease in leases:
         spec = mapping_at(lease, "spec")
-        renewed = _moment(spec.get("renewTime"))
+        renewed = moment(spec.get("renewTime"))
         if str(spec.get("holderIdentity") or "").startswith(f"{platform.operator_deployment}-") and renewed is not None:
             held.append((renewed, number_at(spec, "leaseDurationSeconds"), lease))
     if not held:
@@ -111,12 +112,3 @@ def still_serving(platform: Platform, deployments: Iterable[JSON] | None) -> str
 
 def _named(items: Iterable[JSON], name: str) -> JSON | None:
     return next((item for item in items if mapping_at(item, "metadata").get("name") == name), None)
-
-
-def _moment(text: object) -> datetime | None:
-    """A time as Kubernetes writes it; None for anything else."""
-    try:
-        found = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
-    except ValueError:
-        return None
-    return found if found.tzinfo else None

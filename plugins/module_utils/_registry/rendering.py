@@ -314,7 +314,7 @@ def _cronjob_differences(expected: ExpectedCronJob, cronjob: JSON) -> Iterator[s
             yield f"{limit} {shape.get(limit)} instead of {wanted}"
     job = mapping_at(shape, "jobTemplate", "spec")
     if job.get("suspend"):
-        yield "Jobs that are made suspended"
+        yield "Jobs that are created suspended"
     if job.get("parallelism") == 0:
         yield "Jobs with parallelism 0"
     pod = mapping_at(job, "template", "spec")

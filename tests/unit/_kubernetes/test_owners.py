@@ -8,7 +8,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.owners import owned_fields, writers
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.owners import (
+    owned_fields,
+    writers,
+    written,
+)
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
@@ -61,3 +65,14 @@ def test_a_deep_or_endless_entry_costs_a_bounded_time() -> None:
     for _level in range(100_000):
         deep = {"f:a": deep}
     assert owned_fields({"metadata": {"managedFields": [entry("x", {"f:spec": deep})]}}, "spec") == {}
+
+
+def test_the_time_of_a_change_is_the_api_server_s() -> None:
+    """What controllers write into the status is no change."""
+    entries = [
+        {"manager": "ansible", "time": "2026-01-01T12:00:00Z"},
+        {"manager": "operator", "time": "2026-01-01T13:00:00Z", "subresource": "status"},
+        {"manager": "kubectl", "time": "2026-01-01T11:00:00Z"},
+    ]
+    assert written({"metadata": {"managedFields": entries}}) == "2026-01-01T12:00:00Z"
+    assert written({"metadata": {}}) == written(None) == ""

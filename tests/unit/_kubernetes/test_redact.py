@@ -15,6 +15,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     error_text,
     normalise,
     plain,
+    quoted,
     redact,
     visible,
     visible_data,
@@ -99,6 +100,7 @@ def test_an_error_is_quoted_only_when_it_cannot_hold_a_credential(text: str, sho
         ("a\r\nok: [localhost]", r"a\r\nok: [localhost]"),
         ("\u202egnp.exe", r"\u202egnp.exe"),
         ("\ud800", r"\ud800"),
+        ("im\u200bages\ufeff", r"im\u200bages\ufeff"),
         ("\x7f\x00", r"\x7f\x00"),
         ("Schlüssel 鍵 – “ok” 👩‍🔧", "Schlüssel 鍵 – “ok” 👩‍🔧"),
     ],
@@ -136,6 +138,8 @@ def test_half_a_credential_is_not_shown(secret: str) -> None:
     value = "never-shown-" * 4
     for before in range(LONGEST - 60, LONGEST):
         assert "never-shown" not in redact("x" * (before - 1) + " " + secret.format(value))
+    for before in range(440, 500):
+        assert "never-shown" not in quoted("x" * (before - 1) + " " + secret.format(value))
 
 
 @pytest.mark.parametrize("piece", [" ", "a", "0", "token", "request id ", "authorization=", "://", "AKIA", '"', "\x1b"])

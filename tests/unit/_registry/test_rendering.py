@@ -289,7 +289,7 @@ def test_an_argument_that_overrides_the_operator_s_is_named(arguments: list[str]
 
 @pytest.mark.parametrize(
     ("job", "difference"),
-    [({"suspend": True}, "Jobs that are made suspended"), ({"parallelism": 0}, "Jobs with parallelism 0")],
+    [({"suspend": True}, "Jobs that are created suspended"), ({"parallelism": 0}, "Jobs with parallelism 0")],
 )
 def test_jobs_that_never_run_are_named(job: dict[str, Any], difference: str) -> None:
     """The schedule is right, and nothing is ever pruned."""

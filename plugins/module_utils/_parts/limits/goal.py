@@ -116,6 +116,14 @@ def equal(wanted: str, live: object) -> bool:
         return False
 
 
+def below(one: object, other: object) -> bool:
+    """Whether a quantity is the smaller amount; what is unreadable is neither smaller nor larger."""
+    try:
+        return amount(str(one)) < amount(str(other))
+    except ValueError:
+        return False
+
+
 @lru_cache(maxsize=4096)
 def amount(text: str) -> Decimal:
     """parse_quantity with a cache: a thousand namespaces hold the same few texts."""

@@ -55,7 +55,7 @@ def judge(goal: LimitsGoal, snapshot: LimitsSnapshot) -> Verdict:
             "NamespaceTerminating",
             f"being deleted, or gone: {some(ending)}",
             f"{_reached(goal, len(ending))}, the others are being deleted, and their limits with them.",
-            "Take these namespaces out of the task, or run it again once they have been made again.",
+            "Take these namespaces out of the task, or run it again once they have been recreated.",
         )
     if goal.failed:
         return Failed(

@@ -9,7 +9,7 @@ from functools import lru_cache
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import mapping_at, mappings_at
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.goal import (
     JSON,
-    amount,
+    below,
     reduced,
     some,
 )
@@ -59,7 +59,7 @@ def _lines(intent: LimitsIntent, kind: str, items: tuple[JSON, ...], namespaces:
             continue
         for place, theirs, wanted in _maxima(intent, kind, item):
             for key, value in wanted.items():
-                if key in theirs and _below(theirs[key], value):
+                if key in theirs and below(theirs[key], value):
                     yield f"{namespace}: {kind} {name} has {place}{key} {theirs[key]}, not {value}."
 
 
@@ -72,10 +72,3 @@ def _maxima(intent: LimitsIntent, kind: str, item: JSON) -> Iterator[tuple[str, 
             place = str(entry.get("type"))
             if place in intent.limits:
                 yield f"{place} ", mapping_at(entry, "max"), intent.limits[place]
-
-
-def _below(theirs: object, ours: str) -> bool:
-    try:
-        return amount(str(theirs)) < amount(ours)
-    except ValueError:
-        return False

@@ -31,6 +31,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     Client,
     ClientError,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.objects import member_path
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits import judge as verdicts
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.goal import (
     JSON,
@@ -135,7 +136,7 @@ class LimitsPart(Part[LimitsGoal, LimitsSnapshot]):
 def _is_ending(client: Client, namespace: str) -> bool:
     """Whether a namespace is being deleted or gone, as far as it may be read."""
     try:
-        return not is_active(client.get(f"/api/v1/namespaces/{namespace}"))
+        return not is_active(client.get(member_path("/api/v1/namespaces", namespace)))
     except (ApiError, ClientError):
         return False
 

@@ -24,7 +24,6 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     member_path,
     namespaced,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.values import parse_quantity
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limits.goal import (
     FEW,
     JSON,
@@ -34,6 +33,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.limit
     RESOURCE,
     LimitsGoal,
     Step,
+    below,
     collections,
     equal,
     reduced,
@@ -232,7 +232,7 @@ def _quota(intent: LimitsIntent, namespace: str, live: JSON | None) -> Step:
     low = [
         f"{key} to {value} while {used[key]} are in use"
         for key, value in changed.items()
-        if key in used and _below(value, used[key])
+        if key in used and below(value, used[key])
     ]
     write = Write(
         verb="patch",
@@ -248,14 +248,6 @@ def _quota(intent: LimitsIntent, namespace: str, live: JSON | None) -> Step:
         return Step(namespace, QUOTA, "unchanged", finding=text, withheld=write)
     warning = f"{namespace}: lowered {', '.join(low)}." if low else ""
     return Step(namespace, QUOTA, "updated", write, warning=warning)
-
-
-def _below(wanted: str, used: object) -> bool:
-    """Whether an amount is smaller than what is in use; not where the latter cannot be read."""
-    try:
-        return parse_quantity(wanted) < parse_quantity(str(used))
-    except ValueError:
-        return False
 
 
 def _limit_range(intent: LimitsIntent, namespace: str, live: JSON | None) -> Step:

@@ -127,7 +127,7 @@ def _edited(goal: PrunerGoal, differing: str) -> Failed:
         f"CronJob {platform.cronjob} has {plain(differing)}",
         f"{cause}.",
         f"Delete the CronJob (kubectl -n {platform.namespace} delete cronjob {platform.cronjob}; Jobs of it that still "
-        "run are deleted with it): the operator makes it again from ImagePruner/cluster at once. Then run the task "
+        "run are deleted with it): the operator recreates it from ImagePruner/cluster at once. Then run the task "
         "again.",
     )
 

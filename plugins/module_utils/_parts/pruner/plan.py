@@ -64,7 +64,7 @@ def plan(intent: PrunerIntent, seen: Readings) -> Plan[PrunerGoal]:
 def _schedule_remarks(spec: JSON) -> Iterator[str]:
     schedule = str(spec.get("schedule") or "")
     if never_runs(schedule):
-        yield f"schedule: {schedule!r} is accepted but never comes: no year has such a day, so nothing is ever pruned."
+        yield f"schedule: {schedule!r} is valid but never due: no year has such a day, so nothing is ever pruned."
 
 
 def _creation(intent: PrunerIntent) -> Write:

@@ -184,7 +184,8 @@ def _doubt(names: list[str], snapshot: PullSecretsSnapshot) -> tuple[str, ...]:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return (
         (
-            "System namespaces are ignored, and which ones these are is not documented, so nothing was required of: "
+            "System namespaces are ignored, but which ones count as such is not documented. So nothing was required of "
+            "those that may: "
             f"{'; '.join(found)}{more}."
         ),
     )

@@ -193,8 +193,8 @@ def remarks(case: Case) -> tuple[str, ...]:
         )
     if case.signs.kept("left alone"):
         warnings.append(
-            "The operator passes the changed CA bundle on, and has left the Pods as they are: as a rule they were "
-            "started with the same bundle before."
+            "The operator passes the changed CA bundle on, and has left the Pods as they are: most likely they were "
+            "started with the same bundle."
         )
     if case.goal.capacity and not case.claim:
         warnings.append(

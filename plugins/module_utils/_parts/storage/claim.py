@@ -148,12 +148,11 @@ def _check_class(intent: StorageIntent, seen: Readings) -> Findings:
         lack = f"StorageClass {name!r} does not exist; the cluster has: {listed}."
     if isinstance(volumes, Denied):
         return Findings.warn(
-            f"{lack} Whether there is a PersistentVolume made by hand for the claim could not be checked "
-            f"({volumes.message})."
+            f"{lack} Whether a PersistentVolume made by hand fits the claim could not be checked ({volumes.message})."
         )
     if isinstance(volumes, tuple) and any(_serves(intent, seen, volume) for volume in volumes):
         return Findings()
-    return Findings.refuse(f"{lack} There is also no available PersistentVolume that was made for such a claim.")
+    return Findings.refuse(f"{lack} No available PersistentVolume fits the claim either.")
 
 
 def _serves(intent: StorageIntent, seen: Readings, volume: JSON) -> bool:

@@ -29,8 +29,8 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     namespaced,
     number_at,
     secret_text,
-    written,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.owners import written
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.intent import (
     SECRET_KEYS,
     StorageIntent,

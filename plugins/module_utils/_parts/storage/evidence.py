@@ -3,17 +3,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timezone
 from functools import partial
 from urllib.parse import urlencode
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import UNSEEN, Seen
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.bounds import POD_BYTES
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.client import (
     ApiError,
     Client,
@@ -33,6 +32,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     owned_pods,
     staying_pods,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.times import answered_at, moment
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.credentials import (
     carries_credentials,
     generated_path,
@@ -66,8 +66,6 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._registry.re
 
 PROBE_TIMEOUT = 10.0
 """Seconds for one answer of the registry."""
-PROBE_BYTES = 256 * 1024
-"""The largest answer of the registry that is read; an error of its storage takes a few hundred bytes."""
 LOG_LINES = 200
 LOG_BYTES = 1024 * 1024
 PROBE_PATH = "/v2/alauda-image-registry-probe/absent/tags/list"
@@ -93,7 +91,7 @@ def probes(client: Client, platform: Platform, goal: StorageGoal, snapshot: Stor
                 content_type=blob,
                 retry=False,
                 read_timeout=PROBE_TIMEOUT,
-                limit=PROBE_BYTES,
+                limit=POD_BYTES,
             )
         except ClientError as error:
             return Reply(0, {}, str(error).encode())
@@ -110,7 +108,7 @@ def probes(client: Client, platform: Platform, goal: StorageGoal, snapshot: Stor
 
     def read(via: str, reply: Reply, pods: Sequence[JSON]) -> Probe:
         """pods: those that may have answered, as far as they are known; the youngest container counts."""
-        ages = [_container_age(pod, platform.container, reply.headers.get("date")) for pod in pods]
+        ages = [_container_age(pod, platform.container, reply.headers) for pod in pods]
         known = [age for age in ages if age is not None]
         age = min(known) if known and len(known) == len(ages) else None
         return read_probe(PROBE_PATH, reply.status, reply.headers, reply.body, via, age, interval, time.monotonic())
@@ -168,22 +166,10 @@ def _pods(client: Client, platform: Platform, deployment: JSON) -> tuple[JSON, .
     return owned_pods(tuple(staying_pods(tuple(pods))), deployment)
 
 
-def _container_age(pod: JSON, container: str, date: str | None) -> float | None:
+def _container_age(pod: JSON, container: str, headers: Mapping[str, str]) -> float | None:
     """Seconds the container has been running, by the cluster's clock where the answer provides it."""
-    started = mapping_at(container_status(pod, container), "state", "running").get("startedAt")
-    if not started:
-        return None
-    try:
-        begin = datetime.fromisoformat(str(started).replace("Z", "+00:00"))
-    except ValueError:
-        return None
-    now = datetime.now(begin.tzinfo)
-    with contextlib.suppress(ValueError, TypeError, OverflowError):  # for what is not a date, depending on what it is
-        now = parsedate_to_datetime(date or "")
-    try:
-        return (now - begin).total_seconds()
-    except TypeError:  # one of them names no time zone
-        return None
+    begin = moment(mapping_at(container_status(pod, container), "state", "running").get("startedAt"))
+    return None if begin is None else ((answered_at(headers) or datetime.now(timezone.utc)) - begin).total_seconds()
 
 
 def log(client: Client, platform: Platform, goal: StorageGoal, snapshot: StorageSnapshot) -> tuple[LogFinding, ...]:

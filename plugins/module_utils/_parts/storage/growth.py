@@ -53,7 +53,8 @@ def judge_growth(case: Case, accepted: str) -> Verdict | None:
         return Failed(
             resizing.kind,
             plain(resizing.message),
-            f"The volume has grown, its file system has not: {state}. The storage driver does not grow it in use.",
+            f"The volume has grown, its file system has not: {state}. The storage driver does not grow it while "
+            "a Pod uses it.",
             f"Restart the registry's Pods ({_restart(case)}), which interrupts them for a moment; then run the task "
             "again.",
         )

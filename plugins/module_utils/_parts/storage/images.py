@@ -24,6 +24,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     namespaced,
     number_at,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.redact import visible
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.fields import diff
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.platform import Platform
 from ansible_collections.alauda.image_registry.plugins.module_utils._registry.rendering import serves_https
@@ -65,7 +66,8 @@ def check_images(platform: Platform, seen: Readings, lost: Loss | None, start: s
         return Findings()
     catalog = seen.get("images")
     if not isinstance(catalog, Mapping):
-        why = f" ({catalog.message})" if isinstance(catalog, Denied) else ": with probe: skip the registry is not asked"
+        skipped = ": with probe: skip the registry is not queried"
+        why = f" ({catalog.message})" if isinstance(catalog, Denied) else skipped
         return Findings.warn(
             "This change replaces the registry's Pod, and with it the emptyDir with its images. How many there are "
             f"could not be counted{why}."
@@ -156,6 +158,6 @@ def _repositories(catalog: Mapping[str, Any]) -> list[str]:
 def _counted(found: list[str]) -> str:
     """``2 repositories (a, b)``. The names are a registry's, so they are shown as text and cut."""
     number = f"{MOST} or more" if len(found) >= MOST else str(len(found))
-    names = ", ".join(ascii(name[:_LONGEST_NAME])[1:-1] for name in found[:_NAMED])
+    names = ", ".join(visible(name[:_LONGEST_NAME]) for name in found[:_NAMED])
     rest = ", …" if len(found) > _NAMED else ""
     return f"{number} {'repository' if len(found) == 1 else 'repositories'} ({names}{rest})"

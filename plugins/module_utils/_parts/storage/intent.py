@@ -241,7 +241,8 @@ def _claim_warnings(options: JSON) -> Iterator[str]:
     size = options.get("size")
     try:
         if size is not None and 0 < parse_quantity(size) < 2**20:
-            yield f"pvc.size: {size!r} is less than 1Mi; without a unit it counts bytes. Was {size}Gi intended?"
+            bare = f"; without a unit it counts bytes. Was {size}Gi intended?" if str(size).isdigit() else "."
+            yield f"pvc.size: {size!r} is less than 1Mi{bare}"
     except ValueError:
         return  # a problem, not a warning
 

@@ -34,7 +34,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     namespaced,
     uid,
 )
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.owners import last_written
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.owners import written
 from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.pods import owned_pods
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage import evidence
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.case import MADE
@@ -81,12 +81,12 @@ class StoragePart(Part[StorageGoal, StorageSnapshot]):
     def aim(self, goal: StorageGoal, seen: Readings, failures: Mapping[str, str]) -> StorageGoal:
         """The generation that carries our values is known once the patch has been answered."""
         config = seen["config"]
-        written = max(last_written(seen.get(label)) for label in ("config", "secret", "ca"))
+        changed_at = max(written(seen.get(label)) for label in ("config", "secret", "ca"))
         return replace(
             goal,
             min_generation=max(goal.min_generation, generation(config)),
             config_uid=uid(config),
-            changed_at=written,
+            changed_at=changed_at,
         )
 
     def first(self, goal: StorageGoal, seen: Readings, at: float) -> StorageSnapshot:

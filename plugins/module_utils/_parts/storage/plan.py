@@ -363,12 +363,12 @@ def _holds_nothing(intent: StorageIntent, config: JSON, seen: Readings) -> str:
     place = _location(key, settings)
     left = seen.get("left")
     if key == "pvc" and isinstance(left, Mapping) and mapping_at(left, "status").get("phase") == "Pending":
-        return f"{place} was never bound to a volume, so there is nothing in it to be left behind."
+        return f"{place} was never bound to a volume, so it holds nothing that could be left behind."
     progressing = condition(config, "Progressing")
     current = observed_generation(config) >= generation(config) > 0
     accepted = set(mapping_at(config, "status", "storage")) - {"managementState"}
     if not accepted and current and progressing.reason == "Error":
-        return f"The operator has never accepted {place}, so it is taken for a mistake and not for a place with images."
+        return f"The operator has never accepted {place}, so it is taken for a mistake, not for a place with images."
     return ""
 
 

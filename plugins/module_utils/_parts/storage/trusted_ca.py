@@ -22,8 +22,8 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.
     is_object_name,
     mapping_at,
     namespaced,
-    written,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.owners import written
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.credentials import may_lag
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.intent import (
     StorageIntent,

@@ -179,4 +179,4 @@ def test_an_imagepruner_that_was_made_again_counts_anew() -> None:
             verdict, history = _judge.judge(goal, PrunerSnapshot(at=at, pruner=live, cronjob=_cronjob(line)), history)
         assert isinstance(verdict, kind), verdict
     assert isinstance(verdict, Failed)
-    assert "made again without it" in verdict.cause
+    assert "recreated without it" in verdict.cause

@@ -81,7 +81,8 @@ def test_nothing_is_required_of_a_namespace_that_may_be_a_system_one() -> None:
     assert verdict.summary.endswith("; 1 namespace is as it should be")
     (warning,) = verdict.warnings
     assert warning == (
-        "System namespaces are ignored, and which ones these are is not documented, so nothing was required of: "
+        "System namespaces are ignored, but which ones count as such is not documented. So nothing was required of "
+        "those that may: "
         "kube-public has managed pull secrets; cpaas-system does not have managed pull secrets; "
         "image-registry-system does not have managed pull secrets."
     )

@@ -125,7 +125,7 @@ def test_a_volume_made_by_hand_needs_no_storage_class(
     given = params(backend="pvc", pvc={**SIZED, **options})
     plan = decide(given, claim=None, classes=({"metadata": {"name": "fast"}},), volumes=(item,))
     assert (plan.refusals == ()) is fits, plan.refusals
-    assert fits or any("no available PersistentVolume" in text for text in plan.refusals)
+    assert fits or any("No available PersistentVolume fits the claim" in text for text in plan.refusals)
 
 
 def test_volumes_that_may_not_be_listed_are_a_warning() -> None:
@@ -148,7 +148,8 @@ def test_volumes_are_read_only_when_no_class_would_make_one() -> None:
 
 
 @pytest.mark.parametrize(("size", "odd"), [("100", True), ("1000k", True), ("1Mi", False), ("100Gi", False)])
-def test_a_size_without_its_unit_is_remarked(size: str, odd: bool) -> None:
+def test_a_size_below_a_mebibyte_is_remarked(size: str, odd: bool) -> None:
     """Kubernetes takes a bare number for bytes, and a provisioner rounds it up to its smallest volume."""
     plan = decide(params(backend="pvc", pvc={"size": size}), claim=claim("ReadWriteMany"))
-    assert any("counts bytes" in text for text in plan.warnings) is odd
+    assert any("is less than 1Mi" in text for text in plan.warnings) is odd
+    assert any(f"Was {size}Gi intended?" in text for text in plan.warnings) is size.isdigit()

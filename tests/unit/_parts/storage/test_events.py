@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.verdict import UNSEEN
-from ansible_collections.alauda.image_registry.plugins.module_utils._kubernetes.owners import last_written
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.events import SHOWN, telling_events
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import (
     StorageGoal,
@@ -86,14 +85,3 @@ def test_the_newest_few_are_shown_once_each_and_harmless() -> None:
     assert [line.partition("[2J")[2][:1] for line in lines] == ["2", "3", "4", "5", "6"]
     assert len(lines) == SHOWN
     assert all(line.isprintable() and len(line) < 600 for line in lines)
-
-
-def test_the_time_of_a_change_is_the_api_server_s() -> None:
-    """What controllers write into the status is no change."""
-    entries = [
-        {"manager": "ansible", "time": "2026-01-01T12:00:00Z"},
-        {"manager": "operator", "time": "2026-01-01T13:00:00Z", "subresource": "status"},
-        {"manager": "kubectl", "time": "2026-01-01T11:00:00Z"},
-    ]
-    assert last_written({"metadata": {"managedFields": entries}}) == "2026-01-01T12:00:00Z"
-    assert last_written({"metadata": {}}) == last_written(None) == ""

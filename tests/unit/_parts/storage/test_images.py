@@ -68,7 +68,7 @@ def test_a_registry_that_is_not_to_be_queried_is_not_asked() -> None:
     del known["images"]
     given = params(backend="pvc", probe="skip")
     assert needs(parse_intent(given, ALAUDA), known) == []
-    assert any("with probe: skip the registry is not asked" in text for text in decide(given, **known).warnings)
+    assert any("with probe: skip the registry is not queried" in text for text in decide(given, **known).warnings)
 
 
 @pytest.mark.parametrize(

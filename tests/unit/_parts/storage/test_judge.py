@@ -243,7 +243,7 @@ def test_a_config_that_was_made_again_counts_anew() -> None:
             again = changed(again, path, to)
         assert isinstance(judge(goal, replace(AT_REST, config=again), History())[0], kind)
     failed = fails(replace(AT_REST, config=changed(again, "spec.replicas", 5)), 30.0, goal)
-    assert "made again without it" in failed.cause
+    assert "recreated without it" in failed.cause
 
 
 CONFIG_FAULTS: list[tuple[str, object]] = [
