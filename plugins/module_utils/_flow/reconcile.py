@@ -434,9 +434,10 @@ class _Run(Generic[G, S]):
     def _note(self, client: Client, observation: Observation[G, S]) -> list[str]:
         """Carry out the part's note. Returns a warning when that fails: the verdict does not depend on it."""
         note = self.part.note(observation.goal, observation.snapshot, observation.history)
+        if note is None:
+            return []
         try:
-            if note is not None:
-                send(client, note, dry_run=False)
+            send(client, note, dry_run=False)
         except (ApiError, ClientError) as error:
             return [f"Could not note a warning on {note.label}, so later runs will not repeat it: {error}"]
         return []
