@@ -183,7 +183,12 @@ def access(params: JSON, environ: Mapping[str, str] | None = None) -> Access:
     if settings.proxy is None:
         scheme = settings.server.partition(":")[0].lower()
         settings = replace(settings, proxy=proxies.get(scheme) or proxies.get("all") or "")
-    proxy_headers = dict(urllib3.util.make_headers(**_proxy_header_options(params, environ)))
+    try:
+        proxy_headers = dict(urllib3.util.make_headers(**_proxy_header_options(params, environ)))
+    except UnicodeEncodeError:
+        raise ClientError(
+            "proxy_headers: proxy_basic_auth or basic_auth contains a character outside Latin-1."
+        ) from None
     sent = (authorization(), *(proxy_headers.get(name) for name in ("authorization", "proxy-authorization")))
     secrets.update((header or "").partition(" ")[2] for header in sent)  # as a gateway may quote them
     return Access(

@@ -203,7 +203,7 @@ def test_all_requests_of_a_block_share_its_time() -> None:
         with client.within(1.0):
             with client.within(60.0), pytest.raises(ClientError):
                 client.get("/api/v1/namespaces/a")
-            with pytest.raises(ClientError, match="time for it is over"):
+            with pytest.raises(ClientError, match="its time is over"):
                 client.list("/api/v1/pods")
         assert 0.9 < time.monotonic() - begin < 10
         sent = len(server.requests)

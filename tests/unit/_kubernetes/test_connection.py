@@ -318,6 +318,14 @@ def test_an_empty_proxy_means_none_and_no_proxy_replaces_the_environment_s(monke
     }
 
 
+@pytest.mark.parametrize("name", ["proxy_basic_auth", "basic_auth"])
+def test_credentials_for_a_proxy_that_no_header_can_carry_are_refused(name: str) -> None:
+    given = {"host": "https://api.example.com", "api_key": "x", "proxy_headers": {name: "me:p\u20ac"}}
+    with pytest.raises(ClientError, match=r"proxy_headers: .*outside Latin-1") as caught:
+        connect(given, {})
+    assert "\u20ac" not in str(caught.value)
+
+
 # -- secrets -----------------------------------------------------------------------------------------------------------
 
 

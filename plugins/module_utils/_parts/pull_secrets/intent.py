@@ -105,6 +105,7 @@ def host_problem(host: str) -> str:
             return "ends with a colon"
         if len(name) > 253 or not all(_HOST_LABEL.fullmatch(label) for label in name.split(".")):
             return "is not a host name"
-    if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        return f"has the port {port!r}, which is not 1..65535"
+    digits = port.lstrip("0")
+    if port and not (port.isascii() and port.isdigit() and 0 < len(digits) < 6 and int(digits) < 65536):
+        return f"has the port {port[:20]!r}, which is not 1..65535"
     return ""

@@ -30,6 +30,7 @@ def test_good_hosts(host: str) -> None:
         "r.example.com:",
         "r.example.com:0",
         "r:70000",
+        "r:" + "1" * 5001,
         "r:x",
         "-r.example",
         "a b",
