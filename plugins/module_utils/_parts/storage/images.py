@@ -50,9 +50,11 @@ def loss(spec: JSON, config: JSON) -> Loss | None:
     if used.get("emptyDir") is None or spec.get("managementState") != "Managed":
         return None
     patch = diff(spec, mapping_at(config, "spec"))
-    storage = set(mapping_at(patch, "storage")) - {"managementState"}
+    leaves = mapping_at(spec, "storage").get("emptyDir") is None
+    # Without leaving, the rest of the patch takes back what the operator has not accepted: the Pod never followed it.
+    storage = leaves and set(mapping_at(patch, "storage")) - {"managementState"}
     others = set(patch) - _KEEPS_PODS - {"storage"}
-    return Loss(leaves=mapping_at(spec, "storage").get("emptyDir") is None) if storage or others else None
+    return Loss(leaves) if storage or others else None
 
 
 def images_refs(platform: Platform, seen: Readings, lost: Loss | None) -> list[Ref]:

@@ -47,6 +47,18 @@ def test_leaving_an_emptydir_with_images_needs_consent() -> None:
     assert any("2 repositories (team/a, team/b) are lost" in text for text in allowed.warnings)
 
 
+def test_taking_back_a_change_that_was_not_accepted_loses_nothing() -> None:
+    """The Pod has served from its emptyDir all the while, and stays."""
+    known = seen(TWO)
+    live: Any = known["config"]
+    refused = {"pvc": {"claim": "absent"}, "managementState": "Unmanaged"}
+    known["config"] = {**live, "spec": {**live["spec"], "storage": refused}, "status": {"storage": USED}}
+    plan = decide(params(backend="emptydir", replicas=1), **known)
+    assert plan.writes
+    assert not any("lost" in text for text in plan.warnings)
+    assert any("would be lost" in text for text in decide(params(backend="pvc"), **known).refusals)
+
+
 @pytest.mark.parametrize("repositories", [[], None, "team/a"])
 def test_an_emptydir_without_images_is_left_without_a_word(repositories: Any) -> None:
     """The page's way from development storage to a claim."""
