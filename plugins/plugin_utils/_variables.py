@@ -42,24 +42,29 @@ NEAR = 0.8
 """Names this similar count as misspelt: "storge" for "storage" (0.92), but not "hostname" for "host" (0.67)."""
 
 
-def unknown_variables(names: Iterable[str]) -> list[str]:
+def unknown_variables(variables: Mapping[str, Any]) -> list[str]:
     """What to say about each of these variables that looks like one of ours and is not, in alphabetical order.
 
     A role's name with an underscore is the beginning of that role's own variables. What else begins with "registry_" or
-    "image_" may be anybody's, unless it is nearly the name of one of ours.
+    "image_" may be anybody's, unless it is nearly the name of one of ours and could have its value.
     """
     found = []
-    for name in sorted(set(names) - KNOWN):
+    for name in sorted(variables.keys() - KNOWN):
         first, _, rest = name.partition("_")
         if first not in ("registry", "image"):
             continue
         known = {one.partition("_")[2]: one for one in sorted(KNOWN) if one.startswith(f"{first}_")}
         near = difflib.get_close_matches(rest, known, 1, NEAR)
-        if near:
+        if near and _could_be(known[near[0]], variables[name]):
             found.append(f"{name} (did you mean {known[near[0]]}?)")
         elif name.startswith(tuple(f"{part}_" for part in PARTS)):
             found.append(name)
     return found
+
+
+def _could_be(name: str, value: Any) -> bool:
+    """Whether our variable of this name could have the value: registry_pull_secret, a text, is not our dictionary."""
+    return name not in PARTS or isinstance(value, (Mapping, list)) or "{{" in str(value)
 
 
 def unknown_keys(part: str, given: Any) -> list[str]:

@@ -33,21 +33,27 @@ ROOT = Path(__file__).resolve().parents[2]
     ],
 )
 def test_a_misspelt_variable_is_found_with_the_right_name(name: str, meant: str) -> None:
-    assert unknown_variables([name, "registry_storage"]) == [f"{name} (did you mean {meant}?)"]
+    assert unknown_variables({name: {}, "registry_storage": {}}) == [f"{name} (did you mean {meant}?)"]
 
 
 def test_a_roles_own_beginning_is_its_own_even_if_no_name_is_near() -> None:
-    assert unknown_variables(["image_pruner_whatever_else"]) == ["image_pruner_whatever_else"]
+    assert unknown_variables({"image_pruner_whatever_else": 1}) == ["image_pruner_whatever_else"]
 
 
 @pytest.mark.parametrize("name", ["registry_hostname", "registry_url", "image_name", "imagery", "registry", "pruner"])
 def test_other_peoples_variables_are_left_alone(name: str) -> None:
-    assert unknown_variables([name]) == []
+    assert unknown_variables({name: {}}) == []
+
+
+def test_a_text_is_not_a_misspelt_dictionary_unless_it_may_become_one() -> None:
+    assert unknown_variables({"registry_pull_secret": "my-secret"}) == []
+    assert unknown_variables({"registry_pull_secret": "{{ wanted }}"})
+    assert unknown_variables({"registry_pull_secret": {"management_state": "Managed"}})
 
 
 @given(st.sampled_from(sorted(KNOWN)))
 def test_known_variables_are_never_refused(name: str) -> None:
-    assert unknown_variables([name]) == []
+    assert unknown_variables({name: {}}) == []
 
 
 def test_every_variable_that_roles_and_playbooks_read_is_known() -> None:
