@@ -48,8 +48,8 @@ def longer(lab: Lab, options: dict[str, Any]) -> str:
     return str(options["trusted_ca"]["pem"] + stranger["data"]["ca.crt"])
 
 
-def rotate(lab: Lab, options: dict[str, Any]) -> None:
-    """Another key of the same user, written into the Secret by hand."""
+def rotate(lab: Lab, options: dict[str, Any]) -> str:
+    """Another key of the same user, written into the Secret by hand; its access key."""
     key = lab.cluster.s3.new_key(f"{options['bucket']}-user")
     values = {
         "REGISTRY_STORAGE_S3_ACCESSKEY": key.access_key,
@@ -58,6 +58,7 @@ def rotate(lab: Lab, options: dict[str, Any]) -> None:
     lab.client.patch(
         SECRET, {"data": {name: base64.b64encode(text.encode()).decode() for name, text in values.items()}}
     )
+    return key.access_key
 
 
 def restart(lab: Lab) -> None:
@@ -88,6 +89,12 @@ def arrived(lab: Lab) -> bool:
 
     digest = render.dependencies(template["spec"]["volumes"], find)
     return bool(template["metadata"]["annotations"][names.DEPENDENCIES] == digest)
+
+
+def passed_on(lab: Lab, text: str) -> bool:
+    """Whether the operator's generated Secret holds the text."""
+    secret = lab.client.get(namespaced(NAMESPACE, "secrets", ALAUDA.generated_secret))
+    return any(text in base64.b64decode(value).decode() for value in (secret or {}).get("data", {}).values())
 
 
 def test_credentials_by_hand_and_restarted_pods_while_the_operator_is_down(lab: Lab) -> None:
@@ -205,9 +212,11 @@ def test_without_permission_to_read_what_the_operator_passes_on(lab: Lab) -> Non
     ]
     with lab.cluster_role("own-secret-only", rules) as kubeconfig:
         with lab.without_operator():  # otherwise it may have rendered the Pods before the task looks
-            rotate(lab, options)
+            key = rotate(lab, options)
             seen = ok(lab.storage(kubeconfig=kubeconfig, **by_hand(options)))
         assert any(ALAUDA.generated_secret in text and "may not be read" in text for text in seen["warnings"])
+        # Otherwise it might see nothing but the key that the Pods have already.
+        until("the operator has passed the new key on", lambda: passed_on(lab, key) and arrived(lab))
         back = {**options, "trusted_ca": {"name": "s3-ca"}}
         changed = ok(lab.storage(kubeconfig=kubeconfig, backend="s3", s3=back))
     assert changed["changed"] is True

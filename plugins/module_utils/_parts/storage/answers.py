@@ -191,7 +191,7 @@ def remarks(case: Case) -> tuple[str, ...]:
             "It is not proven that the Pods were started with the changed credentials or CA bundle: what the operator "
             f"passes on to them may not be read ({carried.hidden})."
         )
-    if case.signs.kept("left alone"):
+    elif case.signs.kept("left alone"):
         warnings.append(
             "The operator passes the changed CA bundle on, and has left the Pods as they are: most likely they were "
             "started with the same bundle."

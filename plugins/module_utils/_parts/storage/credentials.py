@@ -72,6 +72,11 @@ _OWN_CREDENTIALS = frozenset({"ibmcos"})
 # -- reading -----------------------------------------------------------------------------------------------------------
 
 
+HIDDEN_PATIENCE = 30.0
+"""How long a contented operator leaves the Deployment alone until it has nothing to renew, where what it has passed on
+may not be read: longer than it lags as a rule. Credentials may have been changed back before it noticed."""
+
+
 def credential_refs(intent: StorageIntent, seen: Readings) -> list[Ref]:
     """The user Secret and, where they matter, the Secret to copy from and the one that the operator made."""
     platform, source = intent.platform, _source_name(intent)

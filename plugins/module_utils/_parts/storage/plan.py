@@ -39,6 +39,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.stora
     wanted_capacity,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.credentials import (
+    HIDDEN_PATIENCE,
     check_credentials,
     credential_refs,
     credentials_to_renew,
@@ -192,7 +193,9 @@ def _renewal(intent: StorageIntent, seen: Readings) -> Renewal | None:
     bundle, patience = bundle_to_renew(intent, seen)
     if deployment is None or not (credentials or bundle):
         return None
-    return Renewal(credentials, bundle, template_edition(deployment), None if credentials else patience)
+    if credentials:
+        patience = HIDDEN_PATIENCE if isinstance(seen.get("generated"), Denied) else None
+    return Renewal(credentials, bundle, template_edition(deployment), patience)
 
 
 # -- checks ------------------------------------------------------------------------------------------------------------

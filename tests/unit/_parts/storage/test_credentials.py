@@ -10,6 +10,7 @@ import pytest
 from ansible_collections.alauda.image_registry.plugins.module_utils._flow.plan import Denied, Reading, digest
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage import plan as _storage
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.credentials import (
+    HIDDEN_PATIENCE,
     carries_credentials,
 )
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.intent import parse_intent
@@ -194,6 +195,11 @@ def test_what_the_operator_passes_on_may_be_forbidden() -> None:
     plan = decide(params(backend="s3", s3=S3), config=config(LIVE), **seen)
     assert goal_of(plan).renewal is None
     assert any("may not be read (secrets is forbidden)" in text for text in plan.warnings)
+    new = params(backend="s3", s3={**S3, "access_key": "ANOTHER", "secret_key": "another-key"})
+    changed = decide(new, config=config(LIVE), deployments=(OPERATOR, REGISTRY), **seen)
+    renewal = goal_of(changed).renewal
+    assert renewal is not None
+    assert renewal.patience == HIDDEN_PATIENCE
 
 
 def test_a_line_break_in_a_secret_made_by_hand_is_a_warning_while_it_serves() -> None:

@@ -28,6 +28,7 @@ from ansible_collections.alauda.image_registry.plugins.module_utils._parts.stora
     troubles,
     trusted_ca,
 )
+from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.credentials import HIDDEN_PATIENCE
 from ansible_collections.alauda.image_registry.plugins.module_utils._parts.storage.goal import (
     Carried,
     Renewal,
@@ -428,6 +429,18 @@ def test_what_the_operator_passes_on_may_be_hidden() -> None:
     assert isinstance(verdict, Done)
     assert any("not proven" in text and "secrets is forbidden" in text for text in verdict.warnings)
     assert "renewed" in waiting(carrying(shape=checksum("old"), hidden="no"), goal=KEYS)
+
+
+def test_a_renewal_that_nobody_can_see_is_not_waited_for_indefinitely() -> None:
+    """Credentials that were changed back before the operator noticed need no rendering."""
+    assert KEYS.renewal is not None
+    goal = replace(KEYS, renewal=replace(KEYS.renewal, patience=HIDDEN_PATIENCE))
+    hidden = carrying(shape=checksum("old"), hidden="secrets is forbidden")
+    assert isinstance(watch(hidden, HIDDEN_PATIENCE - 1.0, goal)[0], Waiting)
+    verdict, _after, _history = watch(hidden, HIDDEN_PATIENCE + 3.0, goal)
+    assert isinstance(verdict, Done)
+    assert [text for text in verdict.warnings if "not proven" in text]
+    assert not [text for text in verdict.warnings if "most likely" in text]
 
 
 def s3_pair() -> tuple[StorageGoal, Object, Object]:
