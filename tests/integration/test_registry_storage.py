@@ -132,7 +132,7 @@ def volume_by_hand(lab: Lab, storage_class: str) -> None:
 
 
 def test_a_claim_that_nothing_resizes(lab: Lab) -> None:
-    """Requested is not grown; the second run, which has nothing to write, says so as well."""
+    """Requested is not grown; the second run, which has nothing to write, reports it as well."""
     name = f"never-{uuid.uuid4().hex[:6]}"
     about = {"metadata": {"name": name}, "provisioner": "lab.alauda.io/nobody", "allowVolumeExpansion": True}
     lab.client.create("/apis/storage.k8s.io/v1/storageclasses", {"apiVersion": "storage.k8s.io/v1", **about})

@@ -315,7 +315,7 @@ def _within(value: Any) -> Iterator[str]:
 
 
 def _all_written(value: Any) -> Iterator[str]:
-    """A credential as it is sent; YAML reads one of digits as a number. Of what is no single value, every value."""
+    """A credential as it is sent; YAML reads one of digits as a number. Of a collection, every value in it."""
     waiting = [value]
     while waiting:
         value = waiting.pop()

@@ -68,7 +68,7 @@ def test_a_deep_or_endless_entry_costs_a_bounded_time() -> None:
 
 
 def test_the_time_of_a_change_is_the_api_server_s() -> None:
-    """What controllers write into the status is no change."""
+    """What controllers write into the status is not a change."""
     entries = [
         {"manager": "ansible", "time": "2026-01-01T12:00:00Z"},
         {"manager": "operator", "time": "2026-01-01T13:00:00Z", "subresource": "status"},

@@ -42,7 +42,7 @@ PODS = (pod("a"), pod("old", "old", "2026-01-01T11:00:00Z"), pod("fine", ready="
 
 
 @pytest.mark.parametrize(
-    ("item", "told"),
+    ("item", "named"),
     [
         (event(), True),
         (event(lastTimestamp="2026-01-01T11:59:59Z"), False),
@@ -61,11 +61,11 @@ PODS = (pod("a"), pod("old", "old", "2026-01-01T11:00:00Z"), pod("fine", ready="
         (event("PersistentVolumeClaim", "c", "others"), False),
     ],
 )
-def test_only_what_happens_to_these_pods_after_the_change(item: dict[str, Any], told: bool) -> None:
+def test_only_what_happens_to_these_pods_after_the_change(item: dict[str, Any], named: bool) -> None:
     """A trouble that is over explains nothing."""
     lines = telling_events([item], ALAUDA, GOAL, StorageSnapshot(at=0.0, pods=PODS))
     about = item["involvedObject"]
-    assert lines == ([f"{about['kind']}/{about['name']}: Failed: no"] if told else [])
+    assert lines == ([f"{about['kind']}/{about['name']}: Failed: no"] if named else [])
 
 
 def test_without_a_view_of_the_pods_their_names_and_the_time_decide() -> None:

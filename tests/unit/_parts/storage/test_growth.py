@@ -39,8 +39,8 @@ def test_a_volume_that_nothing_resizes_is_waited_for() -> None:
     """The storage driver may not be there to do it; whatever the claim says is in the line."""
     assert "claim image-registry has 100Gi of the 200Gi requested" in waiting(having("100Gi"), goal=GROWS)
     assert "nothing reports that it is being resized" in waiting(having("100Gi"), goal=GROWS)
-    told = waiting(having("100Gi", **reporting("ControllerResizeError", "quota exceeded")), goal=GROWS)
-    assert "(ControllerResizeError: quota exceeded)" in told
+    shown = waiting(having("100Gi", **reporting("ControllerResizeError", "quota exceeded")), goal=GROWS)
+    assert "(ControllerResizeError: quota exceeded)" in shown
     assert isinstance(watch(having("100Gi"), 1.0)[0], Done), "not requested"
 
 
